@@ -28,6 +28,11 @@ def stop_requested() -> bool:
     return _requested.is_set()
 
 
+def ask_to_stop() -> None:
+    """Ask for the same as a first Ctrl-C does."""
+    _requested.set()
+
+
 def check_stop(agreed: bool = False) -> None:
     """Raise when the user asked to stop; call it between pieces whose results are saved.
 

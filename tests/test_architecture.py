@@ -44,7 +44,7 @@ ALLOWED = {
     "steps": BASE
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
-    "report": BASE | {"experiment"},
+    "report": BASE | {"experiment", "listening"},
     "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "inference": BASE

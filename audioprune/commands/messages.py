@@ -2,7 +2,7 @@
 
 Codes: 1 job failed or defect, 2 bad configuration or usage, 3 bad or missing data, 4 bad
 checkpoint or model file, 5 output not writable, full or in use, 6 diverged, 130 interrupted.
-No torch is loaded here.
+A reader of the output that went away is not told, and gives 141. No torch is loaded here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from audioprune import schema
+from audioprune.commands import quoting
 from audioprune.commands.configuration import options_of
-from audioprune.errors import AudiopruneError, ConfigError, OutputError
+from audioprune.errors import AudiopruneError, ClosedOutput, ConfigError, OutputError
+from audioprune.terminal.help import closest_text
+from audioprune.terminal.index import read_index
+from audioprune.terminal.streams import is_quiet, plain
 
 TRACE = "AUDIOPRUNE_TRACE"
 """Variable of the environment that says whether the user wants traces."""
@@ -31,13 +35,24 @@ _NOISE = (
     "provider=",
 )
 _MOST_LINES = 6
+_UNREADABLE = re.compile(
+    "mismatched input|extraneous input|missing EQUAL|no viable alternative|LexerNoViableAlt"
+    "|token recognition|Ambiguous value"
+)
+_UNRESOLVED = re.compile("nterpolation")
 _EXTRAS = {"optuna": "sweep", "tpe": "sweep", "submitit": "slurm"}
 """Beginnings of the names of options -> the extra of this package that brings their plugin."""
 
 
 def say(text: str) -> None:
     """Print a line on the error stream."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text, "\n"), file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Print how it went on the error stream, unless only results and errors are wanted."""
+    if not is_quiet():
+        say(text)
 
 
 def first_line(error: BaseException) -> str:
@@ -52,16 +67,20 @@ def explain(error: Exception) -> int:
     if wants_trace:
         traceback.print_exception(error)
     error = _own_cause(error)
+    if isinstance(error, BrokenPipeError):
+        return ClosedOutput.exit_code
+    if isinstance(error, ClosedOutput):
+        return error.exit_code
     if isinstance(error, AudiopruneError):
-        say(str(error) if error.exit_code == 130 else f"error: {error}")
+        say(plain(error) if error.exit_code == 130 else f"error: {plain(error)}")
         return error.exit_code
     if isinstance(error, HydraException | OmegaConfBaseException):
-        say(f"error: {_config_message(error)}")
+        say(f"error: {plain(_config_message(error))}")
         return ConfigError.exit_code
     if not wants_trace:
         traceback.print_exception(error)
     say(
-        f"error: {type(error).__name__}: {first_line(error)} (this is a defect; the trace "
+        f"error: {type(error).__name__}: {plain(first_line(error))} (this is a defect; the trace "
         f"above shows where)"
     )
     return 1
@@ -79,7 +98,7 @@ def _own_cause(error: Exception) -> Exception:
 
 def as_output_error(error: Exception) -> Exception:
     """Name what failed when Hydra makes or writes a run folder; jobs answer for themselves."""
-    if not isinstance(error, OSError) or isinstance(error, HydraException):
+    if not isinstance(error, OSError) or isinstance(error, HydraException | BrokenPipeError):
         return error
     place = error.filename or "the run folder"
     return OutputError(
@@ -97,7 +116,20 @@ def _config_message(error: BaseException) -> str:
     stripped = [line.strip() for text in texts for line in text.splitlines()]
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
     whole = " ".join(lines)
-    return _old_report(whole) or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
+    told = _old_report(whole) or _word_report(whole, next(iter(lines), ""))
+    told = told or _key_report(whole)
+    return told or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
+
+
+def _word_report(text: str, first: str) -> str:
+    """Say which word of the command line cannot be read, and what to type in its place."""
+    verb, words = _command_line()
+    index = read_index()
+    keys = index.keys(verb, words) if index.knows(verb) else {}
+    kinds = {name: str(key.facts["type"]) for name, key in keys.items()}
+    if _UNREADABLE.search(text) and (told := quoting.remedy(words, kinds)):
+        return told
+    return quoting.unresolved(words, first) if _UNRESOLVED.search(text) else ""
 
 
 def _old_report(text: str) -> str:
@@ -125,6 +157,22 @@ def _hint(text: str) -> str:
             f"group; make one sweep per option"
         )
     return _closest(key.group(1).rpartition(".")[2], schema.keys_of(key.group(2)))
+
+
+def _command_line() -> tuple[str, list[str]]:
+    """Return the verb and the words of this process."""
+    return sys.argv[0].rpartition(" ")[2], sys.argv[1:]
+
+
+def _key_report(text: str) -> str:
+    """Say that there is no such key and which are closest, with what they mean."""
+    verb, words = _command_line()
+    given = re.search(r"Could not override '\+*([\w.]+)'", text)
+    index = read_index()
+    if not given or not index.knows(verb) or _swept_group(text):
+        return ""
+    close = closest_text(index, verb, given.group(1), words)
+    return f"no key '{given.group(1)}'{close}" if close else ""
 
 
 def _extra(group: str, given: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.figures.curves import write_curves
 from audioprune.report.figures.small_models import write_small_models
+from audioprune.report.page import CLIPS
 from audioprune.report.paper import write_paper
 from audioprune.report.papers import papers
 from audioprune.report.request import Request
@@ -34,6 +35,8 @@ def write_report(
     ratings: str | Path | None = None,
     only: str | Sequence[str] = (),
     claims: str | Sequence[str] = (),
+    clips: int = CLIPS,
+    live: bool = False,
 ) -> list[Path]:
     """Write one kind of report.
 
@@ -48,6 +51,8 @@ def write_report(
         only: Parts of a paper's report, such as ``["table1", "claims"]``; none for all parts and
             the page.
         claims: Papers whose claims a summary judges.
+        clips: Recordings of each corpus that the page plays.
+        live: Whether an open page loads itself again when it is written anew.
 
     Returns:
         The written files; the same runs give the same bytes again.
@@ -61,7 +66,9 @@ def write_report(
     if kind not in known:
         raise ConfigError(unknown_name("kind of report", kind, known))
     jobs = load_jobs(runs)
-    request = Request(jobs, Path(out), reported, ratings, _listed(only), _listed(claims))
+    request = Request(
+        jobs, Path(out), reported, ratings, _listed(only), _listed(claims), clips, live
+    )
     return known[kind](request)
 
 

@@ -114,8 +114,9 @@ def search_space(root: Any) -> dict[str, str]:
 def _swept(root: Any) -> list[str]:
     """Return the overrides of the command line that sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
 
-    texts = list(root.hydra.overrides.task)
+    texts = list(map(str, OmegaConf.to_container(root.hydra.overrides.task)))
     parsed = OverridesParser.create().parse_overrides(texts)
     return [text for text, each in zip(texts, parsed, strict=True) if each.is_sweep_override()]
 

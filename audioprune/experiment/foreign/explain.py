@@ -8,7 +8,7 @@ is in audioprune.report.network.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
     flow = layer_flow(twin, [each.name for each in entries])
     place = {layer: number for number, layer in enumerate(flow.order)}
     entries.sort(key=lambda each: place.get(each.name, len(place)))
-    groups = _groups(sets, entries)
+    groups = _groups(sets, entries, found.crossed)
     numbers = {group["name"]: group["number"] for group in groups}
     costed = cost.require_example(twin)
     card = cost.cost(twin, costed.example_input(), cost.example_seconds(costed))
@@ -87,7 +87,9 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
     }
 
 
-def _groups(sets: Sequence[UnitSet], entries: Sequence[LayerUnits]) -> list[dict[str, Any]]:
+def _groups(
+    sets: Sequence[UnitSet], entries: Sequence[LayerUnits], crossed: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Number the sets of units in the order of the layers that write them."""
     order = list(dict.fromkeys(name for each in entries for name in each.writes))
     order += [each.name for each in sets if each.name not in order]
@@ -98,6 +100,7 @@ def _groups(sets: Sequence[UnitSet], entries: Sequence[LayerUnits]) -> list[dict
             "name": name,
             "units": by_name[name].size,
             "exact": by_name[name].exact,
+            "why_inexact": "" if by_name[name].exact else crossed.get(name, ""),
             "written_by": [each.name for each in entries if name in each.writes],
             "read_by": [each.name for each in entries if name in each.reads],
         }

@@ -25,6 +25,7 @@ from audioprune.report.figures.theme import CONFIG, PAGE_COLORS
 FORMATS = ("png", "svg", "pdf")
 SCALE = 3.0
 """Pixels of a png per pixel of 1/96 inch: 288 dots per inch."""
+_IDS = re.compile(r'((?:\bid="|="url\(#)(?:clip|gradient_))(\d+)')
 _DATA = ("values", "datasets")
 _SCRIPT = Path(__file__).parent.parent / "templates" / "charts.js"
 STYLE = """
@@ -94,7 +95,9 @@ class Chart:
             anchor: Value of ``id``, unlike any other of the page.
             live: Whether it answers to the mouse; otherwise it is a picture alone.
         """
-        picture = re.sub(r"\b(clip|gradient_)(\d+)\b", rf"{anchor}-\1\2", _of_page(self.svg))
+        picture = re.sub(
+            r'(\bid="|="url\(#)(clip|gradient_)', rf"\1{anchor}-\2", _of_page(self.svg)
+        )
         still = f'<div class="chart-still" role="img" aria-label="{html.escape(self.alt)}">'
         data = _escaped(_in_page({**self.spec, "config": CONFIG}))
         script = f'<script type="application/json">{data}</script>' if live else ""
@@ -144,7 +147,10 @@ def svg_of(vega: Mapping[str, Any]) -> str:
     """Draw a specification of Vega; the first call of a process starts the library."""
     import vl_convert
 
-    return str(vl_convert.vega_to_svg(dict(vega)))
+    svg = str(vl_convert.vega_to_svg(dict(vega)))
+    # The library counts these on from one picture to the next.
+    known: dict[str, int] = {}
+    return _IDS.sub(lambda found: f"{found[1]}{known.setdefault(found[2], len(known))}", svg)
 
 
 def png_of(svg: str) -> bytes:
