@@ -58,7 +58,7 @@ class Chart:
     @cached_property
     def vega(self) -> dict[str, Any]:
         """The same as a specification of Vega, in the package's style."""
-        return vega_of({**self.spec, "config": CONFIG})
+        return vega_of({**_visible(self.spec), "config": CONFIG})
 
     @cached_property
     def svg(self) -> str:
@@ -99,8 +99,9 @@ class Chart:
             r'(\bid="|="url\(#)(clip|gradient_)', rf"\1{anchor}-\2", _of_page(self.svg)
         )
         still = f'<div class="chart-still" role="img" aria-label="{html.escape(self.alt)}">'
-        data = _escaped(_in_page({**self.spec, "config": CONFIG}))
+        data = _escaped(_in_page({**_visible(self.spec), "config": CONFIG}))
         script = f'<script type="application/json">{data}</script>' if live else ""
+        picture = re.sub(r' xmlns(:xlink)?="[^"]*"', "", picture, count=2)  # a page knows them
         return (
             f'<div class="chart" id="{html.escape(anchor)}">{still}{picture}</div>{script}</div>'
         )
@@ -110,8 +111,8 @@ def runtime_script() -> str:
     """Return the content of the one script element that charts need.
 
     It holds vega-embed with all of Vega, and starts every chart of the page. A click on a point is
-    the event ``chart:pick`` on the chart, which bubbles, with ``detail.row``;
-    ``audiopruneCharts.mark(row)`` marks a row in all charts, ``null`` none.
+    the event ``audioprune:select`` on the chart, which bubbles, its ``detail`` the row of the
+    point; ``audiopruneCharts.mark(row)`` marks a row in all charts, ``null`` none.
     """
     return f"{_vega_library()}\n{_SCRIPT.read_text(encoding='utf-8')}"
 
@@ -165,6 +166,23 @@ def pdf_of(svg: str) -> bytes:
     import vl_convert
 
     return bytes(vl_convert.svg_to_pdf(svg))
+
+
+def _visible(value: Any) -> Any:
+    """Return a specification in which signs that no one can see, and that end XML, are shown."""
+    if isinstance(value, dict):
+        return {key: _visible(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(each) for each in value]
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(map(_sign, value))
+
+
+def _sign(sign: str) -> str:
+    if sign.isprintable() or sign == "\n":
+        return sign
+    return chr(0x2400 + ord(sign)) if ord(sign) < 32 else "\ufffd"
 
 
 def _of_page(svg: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audioprune.report.figures.chart import Chart
-from audioprune.report.figures.theme import FAINT, SHAPES, Key, key_of, level_key
+from audioprune.report.figures.theme import FAINT, SHAPES, WIDTH, Key, key_of, level_key
 from audioprune.report.figures.views import (
     Axis,
     dots,
@@ -90,7 +90,13 @@ class Front:
 
 
 def front_chart(
-    marks: Sequence[Mark], fronts: Sequence[Front], *, columns: int = 2, footer: str = "", alt: str
+    marks: Sequence[Mark],
+    fronts: Sequence[Front],
+    *,
+    columns: int = 2,
+    footer: str = "",
+    alt: str,
+    width: float = WIDTH,
 ) -> Chart:
     """Draw costs against scores.
 
@@ -100,6 +106,7 @@ def front_chart(
         columns: Views per row.
         footer: One sentence below it.
         alt: What it shows, in words.
+        width: Of the whole figure in pixels.
     """
     groups = list(dict.fromkeys(mark.group for mark in marks))
     kinds = list(dict.fromkeys(mark.kind for mark in marks if mark.kind))
@@ -113,8 +120,8 @@ def front_chart(
         )
     levels = level_key(front.level[0] for front in fronts if front.level)
     columns = min(columns, len(fronts))
-    width = plot_width(columns)
-    views = [_view(marks, front, (key, shapes, levels), width) for front in fronts]
+    each = plot_width(columns, width=width)
+    views = [_view(marks, front, (key, shapes, levels), each) for front in fronts]
     return Chart(sheet(views, footer, columns=columns, marks=True), alt)
 
 

@@ -1,31 +1,27 @@
-"""How a drawn figure stands in the page: ``embedded`` gives its data and kind of image.
+"""How a drawn figure stands in the page: ``markup`` gives its HTML.
 
-A figure has few colours: stored as WebP without loss it takes a third of its PNG.
+A chart stands as the drawing that it is, in the colours of the page; a figure without one, as a
+picture of pixels.
 """
 
 from __future__ import annotations
 
 import base64
-import io
-from pathlib import Path
+import html
+
+from audioprune.report.figures.drawing import Figure
 
 
-def embedded(path: Path) -> str:
-    """Return a PNG as a data address; as it is where it cannot be read as an image."""
-    from PIL import Image, UnidentifiedImageError
+def markup(figure: Figure, anchor: str, live: bool = False) -> str:
+    """Return a figure without its caption.
 
-    data = path.read_bytes()
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            stream = io.BytesIO()
-            image.convert("RGB").save(stream, "WEBP", lossless=True, quality=60, method=3)
-    except UnidentifiedImageError:
-        return _address("image/png", data)
-    smaller = stream.getvalue()
-    if len(smaller) >= len(data):
-        return _address("image/png", data)
-    return _address("image/webp", smaller)
-
-
-def _address(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    Args:
+        figure: What was drawn.
+        anchor: Value of ``id``, unlike any other of the page.
+        live: Whether a chart answers to the mouse; the page then needs ``runtime_script``.
+    """
+    if figure.chart:
+        return figure.chart.fragment(anchor, live)
+    data = base64.b64encode(figure.png.read_bytes()).decode("ascii")
+    alt = html.escape(figure.alt)
+    return f'<img id="{html.escape(anchor)}" alt="{alt}" src="data:image/png;base64,{data}">'

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
+from audioprune.report.figures.chart import STYLE as CHART_STYLE
 from audioprune.report.page.head import Head, head_of
 from audioprune.report.page.live import version_of, write_version
 from audioprune.report.page.models import Block, model_blocks
-from audioprune.report.page.pictures import embedded
+from audioprune.report.page.pictures import markup
 from audioprune.report.page.players import players_of
 from audioprune.report.page.sections import Section, has_content
 from audioprune.report.page.sound import Sounds
@@ -95,7 +96,7 @@ def write_page(
             sections=shown,
             overview=overview,
             listen=next((each["anchor"] for each in shown if each["recordings"]), ""),
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8") + CHART_STYLE,
             scripts=[(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS],
             version="",
         )
@@ -153,8 +154,8 @@ def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict
         "folded": section.folded,
         "tables": [_table_for_page(table) for table in section.tables],
         "figures": [
-            {"data": embedded(figure.png), "caption": figure.caption, "alt": figure.alt}
-            for figure in drawn
+            {"markup": markup(figure, f"{anchor}-figure-{place}"), "caption": figure.caption}
+            for place, figure in enumerate(drawn, 1)
         ],
         "recordings": items,
         "bars": section.bars,

@@ -31,7 +31,7 @@
       made.view.addEventListener("click", function (event, item) {
         var row = item && item.datum ? item.datum.row : undefined;
         if (row !== undefined && row !== null) {
-          host.dispatchEvent(new CustomEvent("chart:pick", { bubbles: true, detail: { row: row } }));
+          host.dispatchEvent(new CustomEvent("audioprune:select", { bubbles: true, detail: row }));
         }
       });
       host.addEventListener("mouseleave", function () { hide(host); });
