@@ -111,8 +111,8 @@ def runtime_script() -> str:
     """Return the content of the one script element that charts need.
 
     It holds vega-embed with all of Vega, and starts every chart of the page. A click on a point is
-    the event ``audioprune:select`` on the chart, which bubbles, its ``detail`` the row of the
-    point; ``audiopruneCharts.mark(row)`` marks a row in all charts, ``null`` none.
+    the event ``chart:pick`` on the chart, which bubbles, with ``detail.row``;
+    ``audiopruneCharts.mark(row)`` marks a row in all charts, ``null`` none.
     """
     return f"{_vega_library()}\n{_SCRIPT.read_text(encoding='utf-8')}"
 

@@ -1,68 +1,105 @@
-"""What every model of a report costs against how good it is: ``model_fronts``.
+"""What the models of a report cost to run against how good they are: ``cost_figures``.
 
-File, multiplications and latency, each against the main scores; a page makes it answer to the
-mouse. Which model a row of a page is, is up to the page.
+Multiplications and latency against the main scores, a figure for each corpus; the front of file
+sizes is in pareto.py. Where all models cost the same, nothing is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
-from audioprune.report.figures.chart import Chart
-from audioprune.report.figures.drawing import footer_of, times
+from audioprune.report.figures.drawing import (
+    Figure,
+    footer_of,
+    on_corpus,
+    save_figure,
+    slug,
+    times,
+)
 from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.model_tables import main_metrics
+from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry
-from audioprune.report.tables import FORMATS, Column, metric_column
+from audioprune.report.runs.scales import honest_scale
+from audioprune.report.tables import FORMATS, Column, csv_text, metric_column
 
 COSTS = (
-    Column("bytes_file", "Written file", "mebibytes"),
     Column("macs_per_second", "MACs per second of audio", "millions"),
     Column("latency_ms_per_s", "Time per second of audio", "milliseconds"),
 )
-WIDTH = 420
 _MOST_METRICS = 2
 
 
-def model_fronts(models: Sequence[tuple[str, Entry]], width: float = WIDTH) -> Chart | None:
-    """Draw the fronts of the models of one corpus.
+def cost_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:
+    """Draw the fronts, once for each corpus in which two models differ in a cost.
 
     Args:
-        models: What a click on a model chooses, unlike any other, and its entry; unprocessed
-            input is a level.
-        width: Of the whole figure in pixels.
-
-    Returns:
-        The chart, or None where no two models differ in a cost and have a score.
+        folder: Where the files go.
+        name: Stem of all of them, kept where there is only one corpus.
+        entries: Joined rows; unprocessed input is a level.
     """
-    scored = [(row, entry) for row, entry in models if entry.scores and not entry.status]
-    able = [(row, entry) for row, entry in scored if entry.variant != "mixture"]
-    metrics = main_metrics([entry for _, entry in able])[:_MOST_METRICS]
-    known = {
-        cost: {size for _, entry in able if (size := entry.size(cost.key).mean)} for cost in COSTS
-    }
-    costs = [cost for cost in COSTS if len(known[cost]) > 1]
+    groups: dict[Corpus, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.corpus, []).append(entry)
+    stems = [
+        name if len(groups) == 1 else slug(f"{name}-{place}-{corpus.name or 'corpus'}")
+        for place, corpus in enumerate(groups, 1)
+    ]
+    pairs = zip(stems, groups.values(), strict=True)
+    return [figure for stem, own in pairs if (figure := _figure(folder, stem, own))]
+
+
+def _figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure | None:
+    scored = [entry for entry in entries if entry.scores and not entry.status]
+    able = [entry for entry in scored if entry.variant != "mixture"]
+    metrics = main_metrics(able)[:_MOST_METRICS]
+    costs = [
+        cost
+        for cost in COSTS
+        if len({size for entry in able if (size := entry.size(cost.key).mean)}) > 1
+    ]
     if not costs or not metrics:
         return None
-    marks = [_mark(row, entry, costs, metrics) for row, entry in able]
-    inputs = [entry for _, entry in scored if entry.variant == "mixture"]
+    marks = [_mark(entry, costs, metrics) for entry in able]
+    inputs = [entry for entry in scored if entry.variant == "mixture"]
     fronts = [_front(marks, cost, metric, inputs) for metric in metrics for cost in costs]
-    named = ", ".join(f"{column.title.lower()}" for column in costs)
-    alt = f"{len(marks)} models: {', '.join(front.score for front in fronts[:: len(costs)])}"
-    footer = footer_of([entry.scale for _, entry in able])
-    return front_chart(
-        marks, fronts, columns=2, footer=footer, alt=f"{alt} against {named}.", width=width
+    caption = (
+        "Quality (mean over test conditions) against what it takes to run the model. The line "
+        "joins models that no cheaper one beats."
     )
+    if COSTS[1] in costs:
+        caption += (
+            " Times are those of one thread of the machine of the runs, and vary with its load."
+        )
+    if any(mark.hollow for mark in marks):
+        caption += " Hollow: no better than what needs no model, and not on the line."
+    caption = on_corpus(caption, able[0].corpus)
+    footer = footer_of([entry.scale for entry in able])
+    alt = f"{caption} Models: {'; '.join(mark.name for mark in marks[:12])}."
+    chart = front_chart(marks, fronts, footer=footer, alt=alt)
+    return save_figure(chart, folder, name, _as_csv(marks, able, fronts), caption)
 
 
-def _mark(row: str, entry: Entry, costs: Sequence[Column], metrics: Sequence[str]) -> Mark:
+def _as_csv(marks: Sequence[Mark], able: Sequence[Entry], fronts: Sequence[Front]) -> str:
+    costs = list(dict.fromkeys(front.cost for front in fronts))
+    scores = list(dict.fromkeys(front.score for front in fronts))
+    rows: list[list[Any]] = []
+    for mark, entry in zip(marks, able, strict=True):
+        numbers = [*map(mark.costs.get, costs), *map(mark.scores.get, scores)]
+        rows.append([mark.name, *numbers, len(entry.seeds), honest_scale(entry.scale)])
+    return csv_text(["model", *costs, *scores, "seeds", "scale"], rows)
+
+
+def _mark(entry: Entry, costs: Sequence[Column], metrics: Sequence[str]) -> Mark:
     columns = [metric_column(metric, metric) for metric in metrics]
     mark = no_better(entry)
     config = ", ".join(f"{key}={value}" for key, value in entry.config.items() if value)
     return Mark(
-        row=row,
+        row=entry.identity,
         name=", ".join(filter(None, (entry.title, config, mark))),
         group=str(entry.label),
         kind=str(entry.variant),
@@ -83,10 +120,12 @@ def _front(marks: Sequence[Mark], cost: Column, metric: str, inputs: Sequence[En
     score, factor = column.header, FORMATS[column.style].factor
     sign = 1 if metric in SMALLER_IS_BETTER else -1
     placed = [
-        (mark.row, at) for mark in marks if not mark.hollow and (at := mark.at(cost.header, score))
+        (number, at)
+        for number, mark in enumerate(marks)
+        if not mark.hollow and (at := mark.at(cost.header, score))
     ]
     best = pareto_front(placed, lambda pair: (pair[1][0], sign * pair[1][1]))
     means = (entry.score(metric).mean for entry in inputs)
     mean = next((mean for mean in means if mean is not None), None)
     level = None if mean is None else ("unprocessed", factor * mean)
-    return Front(cost.header, score, [row for row, _ in best], level)
+    return Front(cost.header, score, [number for number, _ in best], level)

@@ -394,9 +394,9 @@ def view(
     return made
 
 
-def plot_width(columns: int, left: float = _LEFT, width: float = WIDTH) -> float:
+def plot_width(columns: int, left: float = _LEFT) -> float:
     """Return the width of the plots of so many views side by side."""
-    return (width - columns * left - (columns - 1) * _GAP) / columns
+    return (WIDTH - columns * left - (columns - 1) * _GAP) / columns
 
 
 def sheet(

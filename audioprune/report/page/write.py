@@ -7,17 +7,18 @@ templates/report.css, what the page does in templates/report_*.js.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
-from audioprune.report.figures.chart import STYLE as CHART_STYLE
+from audioprune.report.figures import chart
+from audioprune.report.figures.drawing import Figure
 from audioprune.report.page.head import Head, head_of
 from audioprune.report.page.live import version_of, write_version
 from audioprune.report.page.models import Block, model_blocks
-from audioprune.report.page.pictures import markup
 from audioprune.report.page.players import players_of
 from audioprune.report.page.sections import Section, has_content
 from audioprune.report.page.sound import Sounds
@@ -96,8 +97,8 @@ def write_page(
             sections=shown,
             overview=overview,
             listen=next((each["anchor"] for each in shown if each["recordings"]), ""),
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8") + CHART_STYLE,
-            scripts=[(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8") + chart.STYLE,
+            scripts=_scripts(any(each["chart"] for part in shown for each in part["figures"])),
             version="",
         )
     )
@@ -106,6 +107,13 @@ def write_page(
     written = write_atomic(path, text + "\n")
     write_version(path, version)
     return written
+
+
+def _scripts(charts: bool) -> list[str]:
+    """Return what the page runs, with what its charts need where it has any."""
+    own = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    # The library says "</script>" nowhere; a version that did would end its element.
+    return [chart.runtime_script().replace("</script", "<\\/script"), *own] if charts else own
 
 
 def _environment() -> Any:
@@ -154,14 +162,23 @@ def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict
         "folded": section.folded,
         "tables": [_table_for_page(table) for table in section.tables],
         "figures": [
-            {"markup": markup(figure, f"{anchor}-figure-{place}"), "caption": figure.caption}
-            for place, figure in enumerate(drawn, 1)
+            _figure_for_page(figure, f"{anchor}-figure-{number}")
+            for number, figure in enumerate(drawn, 1)
         ],
         "recordings": items,
         "bars": section.bars,
         "matrices": section.matrices,
         "notes": [*section.notes, *left_out],
     }
+
+
+def _figure_for_page(figure: Figure, anchor: str) -> dict[str, Any]:
+    """Return a figure as a chart that answers to the mouse, else as a picture of pixels."""
+    shown = {"caption": figure.caption, "alt": figure.alt, "chart": "", "data": ""}
+    if figure.chart is not None:
+        return {**shown, "chart": figure.chart.fragment(anchor)}
+    data = base64.b64encode(figure.png.read_bytes()).decode("ascii")
+    return {**shown, "data": f"data:image/png;base64,{data}"}
 
 
 def _table_for_page(table: Table) -> dict[str, Any]:

@@ -25,13 +25,13 @@
     live.hidden = true;
     host.insertBefore(live, data);
     vegaEmbed(live, JSON.parse(data.textContent), {
-      mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false,
+      mode: "vega-lite", renderer: "svg", actions: false, logLevel: 1, defaultStyle: false,
       tooltip: function (handler, event, item, value) { told(host, event, value); }
     }).then(function (made) {
       made.view.addEventListener("click", function (event, item) {
         var row = item && item.datum ? item.datum.row : undefined;
         if (row !== undefined && row !== null) {
-          host.dispatchEvent(new CustomEvent("audioprune:select", { bubbles: true, detail: row }));
+          host.dispatchEvent(new CustomEvent("chart:pick", { bubbles: true, detail: { row: row } }));
         }
       });
       host.addEventListener("mouseleave", function () { hide(host); });

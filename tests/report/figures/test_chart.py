@@ -46,7 +46,7 @@ def chart() -> Chart:
         )
         for place, name in enumerate(HOSTILE)
     ]
-    view = Front("MB", "STOI (%)", ["row-0", "row-3", "row-6"], ("unprocessed", 50.0))
+    view = Front("MB", "STOI (%)", [0, 3, 6], ("unprocessed", 50.0))
     return front_chart(marks, [view], footer="Scale: <desk>", alt='An "alt" & more')
 
 
@@ -138,7 +138,7 @@ def test_the_library_is_made_once_and_kept(
         script = runtime_script()
     module._vega_library.cache_clear()
     assert made == ["window.vegaEmbed = vegaEmbed;"]
-    assert script.startswith("lib\n") and "audioprune:select" in script
+    assert script.startswith("lib\n") and "chart:pick" in script
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".js"]
 
 

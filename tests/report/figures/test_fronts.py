@@ -27,7 +27,7 @@ def test_models_without_a_cost_or_score_have_no_place() -> None:
 
 def test_the_line_joins_what_it_is_told_and_dots_say_their_name() -> None:
     marks = [_mark(place, 1.0 + place, 50.0 + place) for place in range(4)]
-    chart = front_chart(marks, [Front("MB", "STOI (%)", ["0", "3", "9"], ("input", 40.0))], alt="")
+    chart = front_chart(marks, [Front("MB", "STOI (%)", [0, 3, 9], ("input", 40.0))], alt="")
     (line,) = _layers(chart, "line")
     assert [row["x"] for row in line["data"]["values"]] == [1.0, 4.0]
     assert _layers(chart, "rule")[0]["data"]["values"] == [{"y": 40.0, "level": "input"}]
