@@ -26,6 +26,7 @@ from audioprune.report.runs.signs import visible
 FORMATS = ("png", "svg", "pdf")
 SCALE = 3.0
 """Pixels of a png per pixel of 1/96 inch: 288 dots per inch."""
+_IDS = re.compile(r'((?:\bid="|="url\(#)(?:clip|gradient_))(\d+)')
 _DATA = ("values", "datasets")
 _SCRIPT = Path(__file__).parent.parent / "templates" / "charts.js"
 STYLE = """
@@ -102,6 +103,7 @@ class Chart:
         # Compiled already: the browser has less to do, and nothing to warn of.
         data = _escaped(_in_page(self.vega))
         script = f'<script type="application/json">{data}</script>' if live else ""
+        picture = re.sub(r' xmlns(:xlink)?="[^"]*"', "", picture, count=2)  # a page knows them
         return (
             f'<div class="chart" id="{html.escape(anchor)}">{still}{picture}</div>{script}</div>'
         )
@@ -148,7 +150,10 @@ def svg_of(vega: Mapping[str, Any]) -> str:
     """Draw a specification of Vega; the first call of a process starts the library."""
     import vl_convert
 
-    return str(vl_convert.vega_to_svg(dict(vega)))
+    svg = str(vl_convert.vega_to_svg(dict(vega)))
+    # The library counts these on from one picture to the next.
+    known: dict[str, int] = {}
+    return _IDS.sub(lambda found: f"{found[1]}{known.setdefault(found[2], len(known))}", svg)
 
 
 def png_of(svg: str) -> bytes:
