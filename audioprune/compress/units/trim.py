@@ -110,8 +110,8 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
     narrowed = _narrowed(model, kept)
     shapes = {name: _sliced_shape(name, tensors[name], axes) for name, axes in kept.items()}
     counting = _counting(model, removed)
-    new = {id(tensors[name]): shape for name, shape in shapes.items()}
-    sizes = module_sizes(model, new, [*counting, *narrowed])
+    wanted = {id(tensors[name]): shape for name, shape in shapes.items()}
+    sizes = module_sizes(model, wanted, [*counting, *narrowed])
     _check_groups(model, kept, sizes)
     fresh = {id(tensors[name]): _sliced(tensors[name], axes) for name, axes in kept.items()}
     # a shared tensor is sliced once and recorded under each of its names
