@@ -16,6 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from audioprune import interrupts
+from audioprune.errors import ClosedOutput, ConfigError, unknown_name
+from audioprune.terminal import streams
+from audioprune.terminal.complete import SHELLS, candidates
+from audioprune.terminal.help import asked_for_help, help_text
+
 VERBS = {
     "train": "train a model",
     "prune": "train, prune, quantize and score: the whole pipeline",
@@ -27,7 +33,7 @@ VERBS = {
     "listen": "make a listening test, or evaluate its ratings",
     "generate": "make a note with a trained model",
     "enhance": "run a trained enhancer on files, folders or a pipe",
-    "apply": "tell what a classifier or any network says of files, as a table",
+    "apply": "tell what a classifier or any network says of files",
     "export": "write a model for another runtime",
     "doctor": "say whether this machine is ready",
 }
@@ -35,34 +41,49 @@ _ON_FILES = ("enhance", "apply")  # they say in=FILE; a key of a configuration c
 _WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate", "export", *_ON_FILES)
 _HELP = ("-h", "--help")
 REHEARSE = "runtime.rehearse=true"
-SHOWN = "AUDIOPRUNE_SHOWN"
-"""Variable of the environment that says how a rehearsal is printed."""
 _NO_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null")  # a rehearsal leaves no run folder
 _COMPLETION = ("-sc", "--shell-completion")
+_LEVELS = {"-q": "-1", "--quiet": "-1", "-v": "1", "--verbose": "1"}
+_OWN_FORMAT = ("info", "apply", "export", "doctor")
+"""Verbs whose configuration has a key ``format``."""
 
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
-    arguments = sys.argv[1:]
-    if set(_COMPLETION) & set(arguments):
-        sys.exit(_complete(arguments))
-    if not arguments or arguments[0] in (*_HELP, "help"):
+    try:
+        with streams.guarded(interrupts.ask_to_stop):
+            code = _answer(sys.argv[1:])
+    except ClosedOutput as closed:
+        code = closed.exit_code
+    sys.exit(code)
+
+
+def _answer(arguments: list[str]) -> int:
+    """Answer what needs no verb, or run one; return the exit code."""
+    first = arguments[0] if arguments else "help"
+    if first == "--complete" or set(_COMPLETION) & set(arguments):
+        return _complete(arguments)
+    if first in (*_HELP, "help"):
         print(overview())
-        sys.exit(0)
-    if arguments[0] in ("-V", "--version", "version"):
+    elif first in ("-V", "--version", "version"):
         from audioprune import __version__
 
         print(f"audioprune {__version__}")
-        sys.exit(0)
-    if arguments[0] not in VERBS:
-        close = difflib.get_close_matches(arguments[0], VERBS, n=1, cutoff=0.4)
+    elif first == "completion":
+        return _completion_script(arguments[1:])
+    elif first not in VERBS:
+        close = difflib.get_close_matches(first, VERBS, n=1, cutoff=0.4)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        text = f"unknown verb '{arguments[0]}'{hint} (verbs: {', '.join(VERBS)})"
+        text = f"unknown verb '{streams.plain(first)}'{hint} (verbs: {', '.join(VERBS)})"
         print(text, file=sys.stderr, flush=True)
-        sys.exit(2)
-    from audioprune.commands.several import as_one
+        return 2
+    elif asked_for_help(arguments[1:]):
+        return _help(first, arguments[1:])
+    else:
+        from audioprune.commands.several import as_one
 
-    sys.exit(as_one(arguments[0], arguments[1:], run_verb))
+        return as_one(first, arguments[1:], run_verb)
+    return 0
 
 
 def overview() -> str:
@@ -80,15 +101,53 @@ def overview() -> str:
         "Examples:",
         "  audioprune prune experiment=p2/fdnn_demo",
         "  audioprune prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
-        "  audioprune eval checkpoint=model.apz data=noisy_mixtures data.speech_root=... "
-        "data.noise_root=...",
+        "  audioprune eval checkpoint=model.apz data=noisy_mixtures data.speech_root=... \\",
+        "      data.noise_root=...",
         "  audioprune report runs=runs",
         "",
-        "audioprune VERB --help lists the groups and keys of a verb; --cfg job prints the "
-        "composed configuration.",
-        'Tab completion: eval "$(audioprune -sc install=bash)"',
+        "audioprune VERB --help says what a verb does and names its main keys;",
+        "audioprune VERB --help GROUP and audioprune VERB key=? say the rest.",
+        "-q says less, -v more; format=json or format=csv prints results for a program.",
+        'Tab completion: eval "$(audioprune completion bash)", or zsh, or fish',
     ]
     return "\n".join(lines)
+
+
+def _help(verb: str, words: list[str]) -> int:
+    """Print the page that is asked for."""
+    try:
+        print(help_text(verb, words, streams.width(), VERBS[verb]))
+    except ConfigError as error:
+        print(f"error: {streams.plain(error)}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _completion_script(arguments: list[str]) -> int:
+    """Print the script of a shell."""
+    from audioprune.terminal.shells import script
+
+    shell = arguments[0] if arguments else ""
+    if shell not in SHELLS:
+        got = f"'{streams.plain(shell)}'" if shell else "none"
+        text = f"error: completion: expected {', '.join(SHELLS)}, got {got}; name your shell"
+        print(text, file=sys.stderr)
+        return 2
+    print(script(shell), end="")
+    return 0
+
+
+def _complete(arguments: list[str]) -> int:
+    """Answer a shell: the kind of the answer, then one candidate a line."""
+    asked = [item for item in arguments if "query" in item or "install" in item]
+    if asked and "install" in asked[0]:  # as Hydra calls it
+        return _completion_script([asked[0].partition("=")[2]])
+    if asked:
+        print("\n".join(candidates(os.environ.get("COMP_LINE", ""), VERBS).words))
+        return 0
+    answer = candidates(arguments[1] if len(arguments) > 1 else "", VERBS)
+    print("\n".join([answer.kind, *answer.words]))
+    return 0
 
 
 def run_verb(verb: str, arguments: list[str]) -> int:
@@ -103,15 +162,20 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.own_model import own_words
     from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 
-    shown = ""
+    level, arguments = _level_of(arguments)
+    shown, arguments = _form_of(verb, arguments)
+    if shown not in ("", *streams.FORMS):
+        text = unknown_name("value", streams.plain(shown), streams.FORMS)
+        print(f"error: format: {text}", file=sys.stderr, flush=True)
+        return ConfigError.exit_code
     if verb == "doctor" and any("experiment=" in item for item in arguments):
-        verb, arguments, shown = _rehearsal_of(arguments)
+        verb, arguments = "prune", [*(a for a in arguments if a != REHEARSE), REHEARSE]
     if REHEARSE in arguments:
         arguments = [*arguments, *_NO_FOLDER]
     if verb in _ON_FILES:
         arguments = [f"input{item[2:]}" if item.startswith("in=") else item for item in arguments]
     words, choices = arguments, list[str]()
-    if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
+    if verb in _WITH_FILE:
         words, choices = with_groups_of_file(verb, arguments)
     words = own_words(verb, words, choices)
     sys.argv = [f"audioprune {verb}", *words]
@@ -119,7 +183,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
     variables = {TRACE: trace, SWEEP_LOG: "", TUNE_FOLDER: "", FROM_FILE: " ".join(choices)}
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
-    variables[SHOWN] = shown
+    variables |= {streams.SHOWN: shown, streams.LEVEL: level}
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -132,12 +196,25 @@ def run_verb(verb: str, arguments: list[str]) -> int:
                 release()
 
 
-def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
-    """Return the verb, words and format by which doctor rehearses an experiment."""
-    formats = [item for item in arguments if item.startswith("format=")]
-    words = [item for item in arguments if item not in (*formats, REHEARSE)]
-    shown = formats[-1].partition("=")[2] if formats else ""
-    return "prune", [*words, REHEARSE], shown
+def _level_of(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return how much is to be said, and the words without it."""
+    levels = [_LEVELS[item] for item in arguments if item in _LEVELS]
+    inherited = os.environ.get(streams.LEVEL, "")
+    rest = [item for item in arguments if item not in _LEVELS]
+    return levels[-1] if levels else inherited, rest
+
+
+def _form_of(verb: str, arguments: list[str]) -> tuple[str, list[str]]:
+    """Return the form that results are printed in, and the words without it.
+
+    Some verbs have a key of this name, which stays.
+    """
+    rehearses = verb == "doctor" and any("experiment=" in item for item in arguments)
+    if verb in _OWN_FORMAT and not rehearses:
+        return "", arguments
+    forms = [item.partition("=")[2] for item in arguments if item.startswith("format=")]
+    rest = [item for item in arguments if not item.startswith("format=")]
+    return forms[-1] if forms else "", rest
 
 
 def _code_of(verb: str) -> int:
@@ -208,36 +285,11 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _complete(arguments: list[str]) -> int:
-    """Answer bash: verbs for the first word, Hydra's groups and keys behind it."""
-    verb = "train"
-    if any("query" in item for item in arguments):
-        words = os.environ.get("COMP_LINE", "").split(" ")
-        if len(words) <= 2:
-            prefix = words[1] if len(words) == 2 else ""
-            print("\n".join(verb for verb in VERBS if verb.startswith(prefix)))
-            return 0
-        verb = words[1]
-        if verb not in VERBS:
-            return 0
-        # Hydra knows no verbs: it sees the line without this word.
-        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
-        os.environ["COMP_POINT"] = str(int(os.environ.get("COMP_POINT", "0")) - len(verb) - 1)
-    sys.argv = [sys.argv[0], *arguments]
-    try:
-        _compose_and_run(verb)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
-    return 0
-
-
 def _refuse_odd_bytes(arguments: list[str]) -> None:
     """Refuse an argument that no configuration can hold.
 
     Python keeps bytes that are not UTF-8 as lone surrogates.
     """
-    from audioprune.errors import ConfigError
-
     for argument in arguments:
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             remedy = "rename the file or folder, or link to it by another name"

@@ -56,6 +56,12 @@ class InterruptedRun(AudiopruneError):
     exit_code = 130
 
 
+class ClosedOutput(AudiopruneError):
+    """Whoever read the output went away, as ``head`` does; nothing is said of it."""
+
+    exit_code = 141  # what a shell gives to a program that SIGPIPE ended
+
+
 def unknown_name(what: str, given: str, known: Iterable[str]) -> str:
     """Say in one line that a name is unknown and which known names are closest.
 

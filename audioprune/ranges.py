@@ -83,3 +83,23 @@ class PassedTo:
 
 class NoKey:
     """An argument for callers in Python; a configuration does not have it."""
+
+
+def accepted(facts: Mapping[str, Any]) -> str:
+    """Return type, range and options of a key, such as ``float >= 0 or null``."""
+    kind = facts["type"].rstrip("?").replace("any", "anything")
+    null = " or null" if facts["type"].endswith("?") else ""
+    if "options" in facts:
+        many = "a list of " if kind.startswith("list") else ""
+        return many + " | ".join(facts["options"]) + null
+    if facts.get("range"):
+        return f"{kind} {range_text(Range(**facts['range']))}{null}"
+    return kind + null
+
+
+def range_text(limits: Range) -> str:
+    """Return a range as messages and tables write it, such as ``>= 0 and < 1``."""
+    signs = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
+    bounds = {name: getattr(limits, name) for name in signs}
+    parts = [f"{signs[name]} {bound:.10g}" for name, bound in bounds.items() if bound is not None]
+    return " and ".join(parts) or "of any size"

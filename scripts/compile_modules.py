@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Packages that only the tests and the command line import, or that are imported late.
 LATE = (
-    *("pytest", "hypothesis", "xdist.workermanage", "librosa", "matplotlib.pyplot", "pesq"),
+    *("pytest", "hypothesis", "xdist.workermanage", "librosa", "vl_convert", "pesq"),
     *("pystoi", "scipy.signal", "scipy.stats", "torch.utils.flop_counter", "accelerate"),
     *("hydra.main", "av", "constriction", "yaml"),
 )
 # Large ones, each imported by a process of its own beside the others: that of every optimiser, and
 # those with kernels that are compiled as they are imported.
-LARGE = ("torch._dynamo", "librosa.feature", "matplotlib.backends.backend_agg")
+LARGE = ("torch._dynamo", "librosa.feature")
 
 
 def import_all(names: Iterable[str]) -> None:
@@ -66,16 +66,19 @@ def compile_group_steps(dtype_name: str) -> None:
 
 
 def compile_kmeans_and_wavenet() -> None:
-    """Cluster a few weights, large and small, and draw a few samples."""
+    """Cluster and round a few weights, large and small, and draw a few samples."""
     import numpy as np
+    import torch
 
     from audioprune.compress.quantize.kmeans import kmeans_1d
+    from audioprune.compress.quantize.uniform import Uniform
     from audioprune.models.wavenet import WaveNet
 
     values = np.random.default_rng(0).laplace(size=20_000).astype(np.float32)
     for k in (4, 64):
         kmeans_1d(values[:50], k)
         kmeans_1d(values, k)
+    Uniform(bits=4).quantize(torch.from_numpy(values[:5_000]))
     WaveNet(residual=8, gate=8, skip=8, end=8, classes=16, layers=2).eval().generate(4, None, 0)
 
 

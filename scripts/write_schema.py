@@ -1,4 +1,6 @@
-"""Write audioprune/schema/signatures.json and docs/configuration.md from the signatures.
+"""Write what help, completion and docs/configuration.md say of keys, from signatures and conf/.
+
+The files are signatures.json and options.json of audioprune/schema.
 
     python scripts/write_schema.py
 
@@ -19,14 +21,16 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from audioprune.schema.describe import accepted
+from audioprune.ranges import accepted
 from audioprune.schema.groups import TARGETS, class_name, first_keys
 from audioprune.schema.pipelines import PIPELINES
 from audioprune.schema.roots import ROOTS, TUNES
+from scripts.option_index import read_options
 from scripts.signatures import Entry, Keys, Reader, load, meanings, split, summary
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "audioprune/schema/signatures.json"
+OPTIONS = ROOT / "audioprune/schema/options.json"
 PAGE = ROOT / "docs/configuration.md"
 _HANDED = re.compile(r"\$\{pipeline\.(\w+)\}")
 _SCHEMA = re.compile(r"/schema/\w+/(\w+)@(?:_here_|model)")
@@ -34,9 +38,10 @@ _SOURCES = {"takes", "reads"}
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
     table = read_all()
     TABLE.write_text(table_text(table), encoding="utf-8")
+    OPTIONS.write_text(options_text(read_options(table)), encoding="utf-8")
     PAGE.write_text(page_text(table), encoding="utf-8")
 
 
@@ -152,6 +157,16 @@ def table_text(table: Entry) -> str:
         lines += ['   "keys": {', *_lines(entry["keys"], "    "), "   }"]
         lines.append("  }" + "," * (number < len(table["classes"])))
     return "\n".join([*lines, " }", "}"]) + "\n"
+
+
+def options_text(options: Entry) -> str:
+    """Return the options as JSON with one option a line."""
+    lines = ["{", ' "verbs": {', *_lines(options["verbs"], "  "), " },", ' "groups": {']
+    for number, (group, found) in enumerate(options["groups"].items(), 1):
+        comma = "," * (number < len(options["groups"]))
+        lines += [f"  {json.dumps(group)}: {{", *_lines(found, "   "), "  }" + comma]
+    lines += [" },", ' "classes": {', *_lines(options["classes"], "  "), " }", "}"]
+    return "\n".join(lines) + "\n"
 
 
 def _lines(mapping: Entry, indent: str) -> list[str]:

@@ -57,20 +57,20 @@ def run(
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import os, sys\nfrom audioprune import cli\n"
+        "import sys\nfrom audioprune import cli\n"
+        "cli._answer(['prune', '--help'])\n"
+        "cli._answer(['--complete', 'audioprune prune model=fd'])\n"
+        "print('heavy:', [m for m in ('hydra', 'omegaconf', 'rich', 'torch') if m in "
+        "sys.modules])\n"
         "try:\n    cli.run_verb('prune', ['--cfg', 'job'])\nexcept SystemExit:\n    pass\n"
-        "try:\n    cli.run_verb('prune', ['--help'])\nexcept SystemExit:\n    pass\n"
-        "line = 'audioprune prune model=fd'\n"
-        "os.environ.update(COMP_LINE=line, COMP_POINT=str(len(line)))\n"
-        "cli._complete(['-sc', 'query=bash'])\n"
-        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in "
+        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'vl_convert') if m in "
         "sys.modules])"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-    assert "heavy: []" in found.stdout and "lambda_1" in found.stdout
-    assert "model=fdnn" in found.stdout
+    assert found.stdout.count("heavy: []") == 2 and "alpha_1_relative" in found.stdout
+    assert "lambda_1" in found.stdout and "model=fdnn\n" in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -124,18 +124,38 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
     [
         (["trian"], "did you mean 'train'?"),
         (["prune", "model=lstmm"], "closest: lstm"),
-        (["prune", "pipeline.lambda1=3"], "closest: lambda_1"),
+        (["prune", "pipeline.lambda1=3"], "closest: pipeline.lambda_1 (float >= 0: Strength of"),
+        (["prune", "pipeline.sparsity=3"], "it is a key of pipeline=magnitude"),
+        (
+            ["data", "root=/a=b"],
+            """root: expected a value that Hydra can read, got /a=b; type 'root="/a=b"'""",
+        ),
+        (
+            ["data", "root=/a,b"],
+            """add -m to sweep over them, or type 'root="/a,b"' for one text""",
+        ),
+        (
+            ["data", "root=/a${x}"],
+            """root: expected the name of another key in ${...}, got ${x}""",
+        ),
+        (["data", "bla"], "expected key=value, got bla"),
+        (["data", "data.test_snr_db=[[-5],[5]]"], "write 'data.test_snr_db=[-5,5]'"),
+        (["data", "root=/a\n\x1b[31mb c=d"], "got /a\\n\\x1b[31mb c=d; take its special"),
         (
             ["prune", "-m", "pipeline=p3_trim,p3_mask", "pipeline.rewind=1ep"],
             "make one sweep per option",
         ),
         (["prune", "pipeline.lambda_1=abc"], "could not be converted to Float"),
         (["prune", "pipeline.lambda_1=-3"], "expected a number >= 0, got -3"),
-        (["prune", "seed=0,1"], "--multirun"),
+        (
+            ["prune", "seed=0,1"],
+            "seed: expected one value, got several, 0,1; add -m to sweep over them\n",
+        ),
+        (["prune", "training.betas=0,1"], "or type 'training.betas=[0,1]' for a list"),
         (["eval"], "checkpoint"),
         (["info", "format=jsn"], "closest: json"),
         (["report", "report=p2_table1"], "is now report=p2 report.only=[table1]"),
-        (["report", "report.only=[table1]"], "not in struct"),
+        (["report", "report.only=[table1]"], "it is a key of report=p1, report=p2"),
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_one_line(
@@ -163,7 +183,26 @@ def test_completion(line: str, expected: str, run: Callable[..., Answer]) -> Non
 
 
 def test_completion_installs(run: Callable[..., Answer]) -> None:
-    assert "complete" in run("-sc", "install=bash").stdout
+    script = run("completion", "bash").stdout
+    assert "complete -F _audioprune audioprune" in script
+    assert run("-sc", "install=bash").stdout == script
+    for wrong in ([], ["tcsh"]):
+        found = run("completion", *wrong)
+        assert found.returncode == 2 and "expected bash, zsh, fish, got" in found.stderr
+    found = run("--complete", "audioprune eval checkpoint=")
+    assert found.stdout.splitlines()[0] == "files"
+
+
+def test_a_key_is_explained(run: Callable[..., Answer]) -> None:
+    assert "accepts: float > 0" in run("prune", "training.learning_rate=?").stdout
+    found = run("prune", "--help", "sede")
+    assert found.returncode == 2 and "closest: seed" in found.stderr and not found.stdout
+
+
+def test_how_results_are_printed_is_checked(run: Callable[..., Answer]) -> None:
+    found = run("eval", "checkpoint=x.apz", "format=cvs")
+    assert found.returncode == 2 and "error: format: unknown value 'cvs'" in found.stderr
+    assert "closest: csv" in found.stderr
 
 
 @pytest.mark.parametrize(

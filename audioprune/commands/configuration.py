@@ -68,10 +68,17 @@ def _trusted_name(group: str, node: Any) -> str:
     return str(node.get("name")) if own and provenance.is_harmless(node) else ""
 
 
-def typed(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides that the user typed, without the groups that a model file chose."""
+def typed(overrides: Any) -> list[str]:
+    """Return the overrides that the user typed, without the groups that a model file chose.
+
+    Args:
+        overrides: Hydra's list of them; what looks like an interpolation stays as it was typed.
+    """
+    from omegaconf import ListConfig, OmegaConf
+
+    given = OmegaConf.to_container(overrides) if isinstance(overrides, ListConfig) else overrides
     chosen = os.environ.get(FROM_FILE, "").split()
-    return [item for item in overrides if item not in chosen]
+    return [str(item) for item in given if item not in chosen]
 
 
 def filled(config: Any, overrides: Sequence[str]) -> Any:

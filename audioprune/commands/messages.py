@@ -2,7 +2,7 @@
 
 Codes: 1 job failed or defect, 2 bad configuration or usage, 3 bad or missing data, 4 bad
 checkpoint or model file, 5 output not writable, full or in use, 6 diverged, 130 interrupted.
-No torch is loaded here.
+A reader of the output that went away is not told, and gives 141. No torch is loaded here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from audioprune import schema
+from audioprune.commands import quoting
 from audioprune.commands.configuration import options_of
-from audioprune.errors import AudiopruneError, ConfigError, OutputError
+from audioprune.errors import AudiopruneError, ClosedOutput, ConfigError, OutputError
+from audioprune.terminal.help import closest_text
+from audioprune.terminal.index import read_index
+from audioprune.terminal.streams import is_quiet, is_verbose, plain
 
 TRACE = "AUDIOPRUNE_TRACE"
 """Variable of the environment that says whether the user wants traces."""
@@ -30,14 +36,41 @@ _NOISE = (
     "Config search path",
     "provider=",
 )
-_MOST_LINES = 6
+_MOST_LINES = _MOST_OPTIONS = 6
+_UNREADABLE = re.compile(
+    "mismatched input|extraneous input|missing EQUAL|no viable alternative|LexerNoViableAlt"
+    "|token recognition|Ambiguous value"
+)
+_UNRESOLVED = re.compile("nterpolation")
 _EXTRAS = {"optuna": "sweep", "tpe": "sweep", "submitit": "slurm"}
 """Beginnings of the names of options -> the extra of this package that brings their plugin."""
 
 
 def say(text: str) -> None:
     """Print a line on the error stream."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text, "\n"), file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Print how it went on the error stream, unless only results and errors are wanted."""
+    if not is_quiet():
+        say(text)
+
+
+def written(files: Sequence[Path]) -> None:
+    """Say where what was written is: the page or first file, the tables, the folder.
+
+    With -v every file is named.
+    """
+    if is_verbose():
+        say("\n".join(f"wrote {file}" for file in files))
+        return
+    pages = [file for file in files if file.suffix == ".html"]
+    tables = [file for file in files if file.suffix == ".csv" and file.parent.name != "figures"]
+    found = {"page": pages[:1], "tables": tables[:1]}
+    found["all"] = [min((file.parent for file in files), key=lambda each: len(each.parts))]
+    lines = [f"{name:8}{places[0]}" for name, places in found.items() if places]
+    note("\n" + "\n".join(lines) + f"  ({len(files)} files; -v names them)")
 
 
 def first_line(error: BaseException) -> str:
@@ -52,16 +85,20 @@ def explain(error: Exception) -> int:
     if wants_trace:
         traceback.print_exception(error)
     error = _own_cause(error)
+    if isinstance(error, BrokenPipeError):
+        return ClosedOutput.exit_code
+    if isinstance(error, ClosedOutput):
+        return error.exit_code
     if isinstance(error, AudiopruneError):
-        say(str(error) if error.exit_code == 130 else f"error: {error}")
+        say(plain(error) if error.exit_code == 130 else f"error: {plain(error)}")
         return error.exit_code
     if isinstance(error, HydraException | OmegaConfBaseException):
-        say(f"error: {_config_message(error)}")
+        say(f"error: {plain(_config_message(error))}")
         return ConfigError.exit_code
     if not wants_trace:
         traceback.print_exception(error)
     say(
-        f"error: {type(error).__name__}: {first_line(error)} (this is a defect; the trace "
+        f"error: {type(error).__name__}: {plain(first_line(error))} (this is a defect; the trace "
         f"above shows where)"
     )
     return 1
@@ -79,7 +116,7 @@ def _own_cause(error: Exception) -> Exception:
 
 def as_output_error(error: Exception) -> Exception:
     """Name what failed when Hydra makes or writes a run folder; jobs answer for themselves."""
-    if not isinstance(error, OSError) or isinstance(error, HydraException):
+    if not isinstance(error, OSError) or isinstance(error, HydraException | BrokenPipeError):
         return error
     place = error.filename or "the run folder"
     return OutputError(
@@ -97,7 +134,20 @@ def _config_message(error: BaseException) -> str:
     stripped = [line.strip() for text in texts for line in text.splitlines()]
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
     whole = " ".join(lines)
-    return _old_report(whole) or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
+    told = _old_report(whole) or _word_report(whole, next(iter(lines), ""))
+    told = told or _option_report(whole) or _key_report(whole)
+    return told or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
+
+
+def _word_report(text: str, first: str) -> str:
+    """Say which word of the command line cannot be read, and what to type in its place."""
+    verb, words = _command_line()
+    index = read_index()
+    keys = index.keys(verb, words) if index.knows(verb) else {}
+    kinds = {name: str(key.facts["type"]) for name, key in keys.items()}
+    if _UNREADABLE.search(text) and (told := quoting.remedy(words, kinds)):
+        return told
+    return quoting.unresolved(words, first) if _UNRESOLVED.search(text) else ""
 
 
 def _old_report(text: str) -> str:
@@ -109,12 +159,28 @@ def _old_report(text: str) -> str:
     return f"report={paper}_{part} is now report={paper} report.only=[{part}]"
 
 
+def _option_report(text: str) -> str:
+    """Say that a group such as ``model`` has no such option, and which are closest."""
+    missing = re.search(r"Could not find '(\w+)/([\w./]+)'", text)
+    if not missing or not (known := options_of(missing[1])):
+        return ""
+    group, given = missing.groups()
+    folder = given.rpartition("/")[0]
+    beside = [name for name in known if folder and name.startswith(f"{folder}/")]
+    # another folder's options are close by their last part alone
+    by_end = {name.rpartition("/")[2]: name for name in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    close += [by_end[end] for end in difflib.get_close_matches(given, by_end, n=3, cutoff=0.5)]
+    names = list(dict.fromkeys([*close, *sorted(beside)]))[:_MOST_OPTIONS] or sorted(known)
+    own = "; a network of your own is model=module:Class" if group == "model" else ""
+    return f"no option {group}={given} -> closest: {', '.join(names)}{own}"
+
+
 def _hint(text: str) -> str:
     """Return what may have been meant by a name that a message of Hydra refuses, or nothing."""
     option = re.search(r"Could not find '([\w/]+)/([\w.]+)'", text)
     if option:
-        group, given = option.groups()
-        return _extra(group, given) or _closest(given, options_of(group))
+        return _extra(*option.groups()) or _closest(option[2], options_of(option[1]))
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
     if not key:
         return ""
@@ -125,6 +191,22 @@ def _hint(text: str) -> str:
             f"group; make one sweep per option"
         )
     return _closest(key.group(1).rpartition(".")[2], schema.keys_of(key.group(2)))
+
+
+def _command_line() -> tuple[str, list[str]]:
+    """Return the verb and the words of this process."""
+    return sys.argv[0].rpartition(" ")[2], sys.argv[1:]
+
+
+def _key_report(text: str) -> str:
+    """Say that there is no such key and which are closest, with what they mean."""
+    verb, words = _command_line()
+    given = re.search(r"Could not override '\+*([\w.]+)'", text)
+    index = read_index()
+    if not given or not index.knows(verb) or _swept_group(text):
+        return ""
+    close = closest_text(index, verb, given.group(1), words)
+    return f"no key '{given.group(1)}'{close}" if close else ""
 
 
 def _extra(group: str, given: str) -> str:

@@ -7,6 +7,7 @@ arguments. Running experiments is done in experiment/build.py.
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import sysconfig
 import traceback
@@ -19,7 +20,7 @@ from torch import nn
 
 from audioprune import checkpoint
 from audioprune.compress.masks import Mask
-from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.quantize.contract import Quantized
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.trim import resize_
 from audioprune.compress.units.trimmed_layers import count_like_
@@ -32,6 +33,8 @@ from audioprune.paths import MODEL_FILES, model_file
 from audioprune.provenance import in_room, is_plain, read_as
 from audioprune.torchaudio_loader import make_importable
 
+_BEFORE_BRACE = re.compile(r"\\*\$\{")
+
 
 def instantiate(node: dict[str, Any]) -> Any:
     """Build the object that a configuration node names, turning every failure into one line."""
@@ -41,9 +44,8 @@ def instantiate(node: dict[str, Any]) -> Any:
     target = node.get("_target_", "")
     make_importable()  # a user's module may import torchaudio
     try:
-        return build_node(
-            {**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"}
-        )
+        plain = {key: _literal(value) for key, value in node.items() if key != "name"}
+        return build_node({**plain, "_convert_": "all"})
     except InstantiationException as error:
         cause = _cause(error)
         if isinstance(cause, AudiopruneError):
@@ -52,6 +54,20 @@ def instantiate(node: dict[str, Any]) -> Any:
         raise ConfigError(
             f"cannot build {target}: {reason}; check the name and its arguments"
         ) from error
+
+
+def _literal(value: Any) -> Any:
+    """Keep signs such as ``${`` of a resolved value, for instance of a path, as they are.
+
+    Hydra resolves what it builds twice.
+    """
+    if isinstance(value, dict):
+        return {key: _literal(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(each) for each in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    return _BEFORE_BRACE.sub(lambda found: "\\" * (4 * len(found[0]) - 5) + "${", value)
 
 
 def _absent(target: str, cause: BaseException) -> str:
@@ -211,7 +227,7 @@ class LoadedModel:
     model_config: dict[str, Any]
     task_config: dict[str, Any] | None
     mask: Mask | None
-    codebooks: dict[str, Codebook] | None
+    codebooks: dict[str, Quantized] | None
 
 
 def load_model_file(
@@ -304,7 +320,7 @@ def _is_plain_state(path: Path) -> bool:
     return path.suffix in PICKLED or foreign
 
 
-_Content = tuple[dict[str, torch.Tensor], dict[str, Any], Mask | None, dict[str, Codebook] | None]
+_Content = tuple[dict[str, torch.Tensor], dict[str, Any], Mask | None, dict[str, Quantized] | None]
 
 
 def _content(path: Path) -> _Content:

@@ -1,7 +1,7 @@
 """How a traced model is rewritten so that it maps one frame and its states to one frame.
 
 ``Rewriter(traced, frame, groups, apply).run()`` makes the graph. Every value that runs along time
-is a ``Stream``: at step t it holds ``chunk`` positions of the whole value, from position
+is a ``Stream``: at step t it holds ``chunk`` positions of the whole value, from
 ``chunk * t + offset`` on. A shift to the left by padding adds to the offset, an operator that
 reads a span of positions takes from it; below 0 the model looks ahead. Where two values meet, the
 later one waits. What a single operator does is in `rules`; states before the first frame are read

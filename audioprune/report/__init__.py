@@ -16,11 +16,13 @@ from typing import Any
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.figures.curves import write_curves
 from audioprune.report.figures.small_models import write_small_models
+from audioprune.report.page import CLIPS
 from audioprune.report.paper import write_paper
 from audioprune.report.papers import papers
 from audioprune.report.request import Request
 from audioprune.report.runs.job import load_jobs
 from audioprune.report.summary import write_summary
+from audioprune.report.tables import Table
 
 Runs = str | Path | Iterable[str | Path]
 Writer = Callable[[Request], list[Path]]
@@ -34,6 +36,8 @@ def write_report(
     ratings: str | Path | None = None,
     only: str | Sequence[str] = (),
     claims: str | Sequence[str] = (),
+    clips: int = CLIPS,
+    live: bool = False,
 ) -> list[Path]:
     """Write one kind of report.
 
@@ -48,6 +52,8 @@ def write_report(
         only: Parts of a paper's report, such as ``["table1", "claims"]``; none for all parts and
             the page.
         claims: Papers whose claims a summary judges.
+        clips: Recordings of each corpus that the page plays.
+        live: Whether an open page loads itself again when it is written anew.
 
     Returns:
         The written files; the same runs give the same bytes again.
@@ -61,7 +67,9 @@ def write_report(
     if kind not in known:
         raise ConfigError(unknown_name("kind of report", kind, known))
     jobs = load_jobs(runs)
-    request = Request(jobs, Path(out), reported, ratings, _listed(only), _listed(claims))
+    request = Request(
+        jobs, Path(out), reported, ratings, _listed(only), _listed(claims), clips, live
+    )
     return known[kind](request)
 
 
@@ -80,13 +88,12 @@ def kinds() -> dict[str, Writer]:
     return general | found
 
 
-def summary_table(runs: Runs) -> str:
-    """Return the table of all models of some runs as Markdown, without writing anything."""
-    from audioprune.report.model_tables import score_table
+def short_table(runs: Runs) -> Table:
+    """Return the short table of all models of some runs, without writing anything."""
     from audioprune.report.runs.entries import entries, final
-    from audioprune.report.tables import to_markdown
+    from audioprune.report.shown.run_table import run_table
 
-    return to_markdown(score_table(final(entries(load_jobs(runs)))))
+    return run_table(final(entries(load_jobs(runs))))
 
 
 def closing_line(runs: Runs) -> str:

@@ -125,13 +125,19 @@ def _place(version: str) -> tuple[int, str]:
 
 
 def _scores(job: Job, condition: str, item: str) -> dict[str, dict[str, float]]:
-    rows = [
-        row
-        for row in job.of_kind("audio")
-        if (str(row.get("condition")), str(row.get("id"))) == (condition, item)
-    ]
-    return {
-        NOISY if row.get("variant") == "mixture" else str(row.get("variant")): row.get("metrics")
-        or {}
-        for row in rows
-    }
+    """Return the scores of an item by version: of its own rows, or those of all items."""
+    found: dict[str, dict[str, float]] = {}
+    for row in job.rows_of(QualityRow):
+        kept = row.get("items") or {}
+        if row.condition == condition and item in (kept.get("id") or ()):
+            place = kept["id"].index(item)
+            scores = {name: each[place] for name, each in kept.items() if name != "id"}
+            found[_version(row.variant)] = scores
+    for each in job.of_kind("audio"):
+        if (str(each.get("condition")), str(each.get("id"))) == (condition, item):
+            found[_version(str(each.get("variant")))] = each.get("metrics") or {}
+    return found
+
+
+def _version(variant: str) -> str:
+    return NOISY if variant == "mixture" else variant

@@ -20,12 +20,14 @@ from audioprune.report.figures.drawing import (
     per_corpus,
     slug,
 )
+from audioprune.report.figures.model_fronts import cost_figures
 from audioprune.report.figures.pareto import pareto_figures
 from audioprune.report.figures.remaining import remaining_lines
 from audioprune.report.figures.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.model_tables import condition_table, iteration_table
 from audioprune.report.page import Section
+from audioprune.report.page.parts import confusion_section, removed_section, training_section
 from audioprune.report.runs.entries import final
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job
@@ -36,7 +38,7 @@ MOST_SPECTROGRAMS = 12
 
 
 def runs_sections(jobs: Sequence[Job], found: Sequence[Entry], folder: Path) -> list[Section]:
-    """Return the sections: figures, listening, pruning iterations, quantisation, every condition.
+    """Return the sections: listening, figures, what was removed, training, and folded tables.
 
     Args:
         jobs: The runs.
@@ -45,8 +47,11 @@ def runs_sections(jobs: Sequence[Job], found: Sequence[Entry], folder: Path) -> 
     """
     in_turn = models_in_turn(jobs)
     return [
-        _figures_section(jobs, found, folder),
         _listening_section(clips(in_turn), folder),
+        _figures_section(jobs, found, folder),
+        confusion_section(final(found)),
+        removed_section(in_turn),
+        training_section(jobs, folder),
         _iterations_section(in_turn),
         _quantisation_section(in_turn),
         _conditions_section(final(found)),
@@ -58,6 +63,7 @@ def _figures_section(jobs: Sequence[Job], found: Sequence[Entry], folder: Path) 
     drawn = [
         *_remaining_figures(folder, jobs),
         *pareto_figures(folder, "size_quality", final(found)),
+        *cost_figures(folder, "cost_quality", final(found)),
         *_sensitivity_figures(folder, in_turn),
         *curve_figures(folder, jobs),
         *budget_figures(folder, jobs),
@@ -68,7 +74,10 @@ def _figures_section(jobs: Sequence[Job], found: Sequence[Entry], folder: Path) 
 def _listening_section(heard: Sequence[Clip], folder: Path) -> Section:
     pictures, notes = _spectrogram_figures(folder, heard)
     players = tuple(_without_repeats(heard))
-    return Section("Listening", figures=tuple(pictures), clips=players, notes=tuple(notes))
+    # The player draws the spectrogram of what it plays; the files are for papers.
+    return Section(
+        "Listening", figures=tuple(pictures), clips=players, notes=tuple(notes), file_only=True
+    )
 
 
 def _iterations_section(jobs: Sequence[Job]) -> Section:

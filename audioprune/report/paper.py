@@ -20,9 +20,10 @@ from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import write_atomic
 from audioprune.report.claims import Claim, claims_table
 from audioprune.report.figures.drawing import Figure
-from audioprune.report.page import Section, has_content, lead_of, write_page
+from audioprune.report.page import Section, has_content, lead_of, overview_of, write_page
 from audioprune.report.published import Published, read_reported
 from audioprune.report.request import Request
+from audioprune.report.runs.entries import entries
 from audioprune.report.runs.job import Job
 from audioprune.report.tables import Table, write_table
 
@@ -190,7 +191,11 @@ def write_paper(paper: Paper[E], request: Request) -> list[Path]:
     files = write_sections(sections, request.out)
     if not asked:
         lead = paper.lead(request.jobs)
-        files.append(write_page(request.out / "report.html", paper.title, lead, sections))
+        page = request.out / "report.html"
+        overview = overview_of(request.jobs, entries(request.jobs))
+        files.append(
+            write_page(page, paper.title, lead, sections, overview, request.clips, request.live)
+        )
     return files
 
 
@@ -231,5 +236,5 @@ def write_sections(sections: Sequence[Section], out: Path) -> list[Path]:
         files += [write_atomic(out / name, text) for name, text in section.data.items()]
     for section in sections:
         for figure in section.figures:
-            files += [figure.png, figure.csv]
+            files += figure.files
     return files

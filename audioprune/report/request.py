@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audioprune.report.page import CLIPS
 from audioprune.report.runs.job import Job
 
 
@@ -21,6 +22,8 @@ class Request:
         ratings: Statistics of a listening test, a file or its folder.
         only: Parts of a paper's report to write; all of them and the page where none is named.
         claims: Papers whose claims a summary judges.
+        clips: Recordings of each corpus that the page plays.
+        live: Whether an open page loads itself again when it is written anew.
     """
 
     jobs: tuple[Job, ...]
@@ -29,3 +32,5 @@ class Request:
     ratings: str | Path | None = None
     only: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    clips: int = CLIPS
+    live: bool = False

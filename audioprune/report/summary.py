@@ -11,7 +11,8 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.claims import any_measured
 from audioprune.report.model_tables import iteration_table, score_table, scores_csv
 from audioprune.report.overview import runs_sections
-from audioprune.report.page import Section, lead_of, write_page
+from audioprune.report.page import Section, lead_of, overview_of, write_page
+from audioprune.report.page.head import title_of
 from audioprune.report.paper import write_sections
 from audioprune.report.papers import papers
 from audioprune.report.request import Request
@@ -32,12 +33,20 @@ def write_summary(request: Request) -> list[Path]:
     if iterations.rows:
         data["iterations.csv"] = to_csv(iterations)
     sections = [
-        Section("Summary", (score_table(final(found)),), data=data),
         *judged,
         *runs_sections(request.jobs, found, request.out / "figures"),
     ]
-    files = write_sections(sections, request.out)
-    page = write_page(request.out / "report.html", "Report", lead_of(request.jobs), sections)
+    table = Section("All numbers", (score_table(final(found)),), folded=True, data=data)
+    files = write_sections([table, *sections], request.out)
+    page = write_page(
+        request.out / "report.html",
+        title_of(request.jobs, found),
+        lead_of(request.jobs),
+        [*sections, table],
+        overview_of(request.jobs, found),
+        request.clips,
+        request.live,
+    )
     return [*files, page]
 
 

@@ -1,13 +1,12 @@
 """The trials of a sweep that looks for the smallest model: table, front, and the best of them.
 
-``write_trials`` writes trials.csv, front.csv, front.png and front.svg; ``Trials.text`` is what the
-terminal shows. What is printed as within the bound was measured so; where no trial is, this is
-said.
+``write_trials`` writes trials.csv, and front as csv, png, svg and pdf; ``Trials.told`` is what the
+terminal says below the table. What is printed as within the bound was measured so; where no
+trial is, this is said.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,14 +16,8 @@ from typing import Any, Protocol
 from audioprune.experiment.results import UNCOMPRESSED
 from audioprune.files import write_atomic
 from audioprune.report.baselines import no_better
-from audioprune.report.figures.drawing import (
-    COLORS,
-    footer_of,
-    log_axis,
-    new_canvas,
-    save_figure,
-    styled,
-)
+from audioprune.report.figures.drawing import footer_of, save_figure
+from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.runs.entries import entries, final
 from audioprune.report.runs.entry import Entry
@@ -37,7 +30,6 @@ from audioprune.report.tables import (
     metric_column,
     number_text,
     plain_number,
-    to_markdown,
 )
 
 _SIZES = {
@@ -198,11 +190,11 @@ class Trials:
         measured = {"size": found.size, "score": found.score, "drop": found.drop}
         return {**row, **measured, "state": ", ".join(filter(None, parts))}
 
-    def text(self) -> str:
-        """Return the table, what failed, and what was found, for the terminal."""
+    def told(self) -> str:
+        """Return what failed and what was found, for the terminal below the table."""
         left = [trial for trial in self.all if trial.measured is None and trial.reason]
         lines = [f"trial {each.number} {each.status}: {each.reason}" for each in left]
-        return "\n".join([to_markdown(self.table()), *lines, self.found()])
+        return "\n".join([*lines, self.found()])
 
     def found(self) -> str:
         """Say which trial is best, or that none keeps the bound."""
@@ -282,61 +274,32 @@ def _table_csv(trials: Trials) -> str:
     return csv_text([*header, *ends], rows)
 
 
-def _draw(folder: Path, trials: Trials) -> list[Path]:
+def _draw(folder: Path, trials: Trials) -> tuple[Path, ...]:
     """Draw the drop against the size, with the front and the bound."""
     column, score = trials.size_column, trials.score_column
-    factor, front = FORMATS[column.style].factor, trials.front()
     unit = "points" if FORMATS[score.style].unit == "%" else ""
-    with styled():
-        canvas = new_canvas(6.2, 3.8, footer_of([trial.scale for trial in trials.finished]))
-        ax = canvas.subplots()
-        _line(ax, [(factor * each.measured.size, each.measured.drop) for each in front])
-        kinds = {
-            "within the bound": (True, False, COLORS[0], "full"),
-            "beyond the bound": (False, False, COLORS[1], "full"),
-            "no better than what needs no model": (None, True, "#555555", "none"),
-        }
-        named: dict[tuple[float, float], list[str]] = {}
-        for label, (keeps, marked, color, fill) in kinds.items():
-            chosen = [
-                trial
-                for trial in trials.finished
-                if bool(trial.remark) == marked and keeps in (None, trial.measured.keeps)
-            ]
-            for trial in chosen:
-                place = (factor * trial.measured.size, trial.measured.drop)
-                named.setdefault(place, []).append(str(trial.number))
-                ax.plot(*place, "o", color=color, fillstyle=fill, label=label, markersize=6.5)
-        for place, numbers in named.items():
-            text = ", ".join(numbers)
-            ax.annotate(text, place, (5, 5), textcoords="offset points", fontsize=8)
-        ax.axhline(
-            trials.max_drop, color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="bound"
-        )
-        log_axis(ax)
-        ax.margins(0.12)
-        ax.set_xlabel(column.header)
-        ax.set_ylabel(f"Drop of {score.title} ({unit})" if unit else f"Drop of {score.title}")
-        handles, labels = ax.get_legend_handles_labels()
-        each = dict(zip(labels, handles, strict=True))
-        canvas.legend(each.values(), each.keys(), loc="outside upper center", ncols=2)
-        caption = f"Drop of {score.title} against size; the line joins the front."
-        rows = [[each.number, each.measured.size, each.measured.drop] for each in front]
-        table = csv_text(["trial", trials.size, f"drop of {trials.metric}"], rows)
-        figure = save_figure(canvas, folder, "front", table, caption, caption)
-        return [figure.csv, figure.png, _save_svg(canvas, folder / "front.svg")]
+    drop = f"Drop of {score.title} ({unit})" if unit else f"Drop of {score.title}"
+    joined = [trials.finished.index(trial) for trial in trials.front()]
+    caption = f"Drop of {score.title} against size; the line joins the front."
+    view = Front(column.header, drop, joined, ("bound", trials.max_drop))
+    marks = [_mark(trials, trial, drop) for trial in trials.finished]
+    footer = footer_of([trial.scale for trial in trials.finished])
+    chart = front_chart(marks, [view], footer=footer, alt=caption)
+    rows = [[each.number, each.measured.size, each.measured.drop] for each in trials.front()]
+    table = csv_text(["trial", trials.size, f"drop of {trials.metric}"], rows)
+    return save_figure(chart, folder, "front", table, caption).files
 
 
-def _line(ax: Any, points: Sequence[tuple[float, float]]) -> None:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    ax.plot(xs, ys, color="#999999", linewidth=1.2, zorder=1, label="front")
-
-
-def _save_svg(canvas: Any, path: Path) -> Path:
-    """Write the figure as SVG; the same figure gives the same bytes."""
-    import matplotlib
-
-    stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "audioprune"}):
-        canvas.savefig(stream, format="svg", facecolor="white", metadata={"Date": None})
-    return write_atomic(path, stream.getvalue())
+def _mark(trials: Trials, trial: Trial, drop: str) -> Mark:
+    column = trials.size_column
+    within = "within the bound" if trial.measured.keeps else "beyond the bound"
+    params = ", ".join(f"{key}={text}" for key, text in _texts(trial.params).items())
+    return Mark(
+        row=str(trial.number),
+        name=f"trial {trial.number}: {params}",
+        group="no better than what needs no model" if trial.remark else within,
+        text=str(trial.number),
+        hollow=bool(trial.remark),
+        costs={column.header: FORMATS[column.style].factor * trial.measured.size},
+        scores={drop: trial.measured.drop},
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -18,8 +19,7 @@ from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.ranges import Range
-from audioprune.schema.describe import annotated, range_text
+from audioprune.ranges import Range, range_text
 from audioprune.schema.table import classes, read_table, targets
 
 __all__ = ["check", "classes", "keys_of", "range_text", "register", "targets"]
@@ -31,10 +31,6 @@ def register() -> None:
     # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded
     # node is a copy anyway.
     vars(store)["__deepcopy__"] = lambda memo: store
-    # `--help` prints the text by `string.Template`, where a dollar sign is written twice.
-    OmegaConf.register_new_resolver(
-        "annotated", lambda *, _root_: annotated(_root_).replace("$", "$$"), replace=True
-    )
     OmegaConf.register_new_resolver("voices_here", _voices_here, replace=True)
     below = store.repo.setdefault("schema", {})
     for group, options in read_table()["groups"].items():
@@ -90,6 +86,8 @@ def check(config: DictConfig) -> None:
     """
     for key, value, facts in _declared(config, ""):
         for each in value if isinstance(value, ListConfig | list) else [value]:
+            if isinstance(each, ListConfig | DictConfig) and _is_simple_list(facts):
+                raise ConfigError(_nested(key, value))
             if each is not None:
                 _check_value(key, each, facts)
 
@@ -106,6 +104,20 @@ def _declared(node: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, A
             yield from _declared(value, f"{prefix}{key}.")
         elif key in said:
             yield f"{prefix}{key}", value, said[key]
+
+
+def _is_simple_list(facts: Mapping[str, Any]) -> bool:
+    """Tell whether a key is a list of numbers or names."""
+    kind = facts.get("said", {}).get("type", "").rstrip("?")
+    return kind in ("list[int]", "list[float]", "list[bool]", "list[str]")
+
+
+def _nested(key: str, value: ListConfig) -> str:
+    """Say that a list holds lists, and how it is written with single values."""
+    plain = OmegaConf.to_container(value)
+    single = ",".join(re.findall(r"[^\s\[\]{},:'\"]+", str(plain)))
+    got = str(plain).replace("'", "")
+    return f"{key}: expected a list of single values, got {got}; write '{key}=[{single}]'"
 
 
 def _check_value(key: str, value: Any, facts: Mapping[str, Any]) -> None:

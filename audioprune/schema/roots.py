@@ -15,7 +15,7 @@ from audioprune.ranges import OneOf, Range
 MISSING = "???"
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Threads = Annotated[int, Range(1, 1024)]
-Shown = Annotated[str, OneOf("table", "json")]
+Shown = Annotated[str, OneOf("table", "json", "csv")]
 
 
 class RuntimeConfig:
@@ -150,11 +150,17 @@ class ReportRoot:
         runs: Folder of runs, or a list of such folders.
         out: Where the report is written.
         report: Chosen by ``report=option``.
+        clips: Recordings of each corpus that the page plays: the worst, the best, and between.
+        watch: Whether the report is written again while runs go on, and its page loads itself.
+        quiet_s: Seconds without a change after which ``watch`` ends, if no run goes on.
     """
 
     runs: Any = "runs"
     out: str = "reports"
     report: Any = MISSING
+    clips: Annotated[int, Range(0)] = 3
+    watch: bool = False
+    quiet_s: Annotated[float, Range(0)] = 60.0
 
 
 class InfoRoot:

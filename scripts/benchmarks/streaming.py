@@ -2,10 +2,10 @@
 
     python scripts/benchmarks/streaming.py [--rounds 9] [--frames 50] [--sizes small|paper]
 
-Each round runs every runtime for some frames on one thread, one after the other, so that what
-else the machine does falls on all of them alike; the medians over the rounds are told. Seconds are
-those of this process on the CPU, not of the clock. A real-time factor is seconds for one second of
-audio.
+Each round runs every runtime for some frames on one thread, one after the other, so that what else
+the machine does falls on all of them alike; the medians over the rounds are told. Seconds are
+those of this process on the CPU, not of the clock. A real-time factor is seconds for one second
+of audio.
 """
 
 from __future__ import annotations

@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 
-from audioprune.report.figures import drawing
-
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fake_runs import SCALE, FakeRun  # noqa: E402
+from fake_runs import SCALE, FakeRun, undraw  # noqa: E402
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lay out and draw no figure, for tests of what is in them and of what is said of them."""
-    monkeypatch.setattr(drawing, "png_of", lambda canvas: b"not drawn")
+    undraw(monkeypatch)
 
 
 @pytest.fixture

@@ -7,13 +7,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
+from audioprune.report.figures import chart
+from audioprune.report.figures.drawing import Figure
 from audioprune.report.runs.entry import Entry
 
 NOISES = ("babble", "cafeteria")
 SNRS = (-5.0, 0.0, 5.0)
 SCALE = "desk; 20 mixtures; width 64"
+
+
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Make every picture an empty one."""
+    patch.setattr(chart, "vega_of", lambda spec: {})
+    patch.setattr(chart, "svg_of", lambda vega: "<svg/>")
+    patch.setattr(chart, "png_of", lambda svg: b"not drawn")
+    patch.setattr(chart, "pdf_of", lambda svg: b"not drawn")
+
+
+def same_bytes(path: Path) -> bytes:
+    """Return a file, or the beginning of a PDF, whose parts may be in any order."""
+    data = path.read_bytes()
+    return data[:8] if path.suffix == ".pdf" else data
+
+
+def drawn_rows(figure: Figure, kind: str, place: int = 0) -> list[dict[str, Any]]:
+    """Return the data of all marks of a kind in one view of a figure, in their order."""
+    assert figure.chart
+    layers = figure.chart.spec["concat"][place]["layer"]
+    found = [layer for layer in layers if layer["mark"]["type"] == kind]
+    return [row for layer in found for row in layer["data"]["values"]]
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return width and height of a PNG in pixels."""
+    data = path.read_bytes()[16:24]
+    return int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big")
 
 
 class FakeRun:

@@ -30,6 +30,12 @@ def test_the_committed_table_is_what_the_signatures_say(now: dict[str, Any]) -> 
     assert written == write_schema.table_text(now), f"{write_schema.TABLE.name} {REMEDY}"
 
 
+def test_the_committed_options_are_what_the_configurations_say(now: dict[str, Any]) -> None:
+    written = write_schema.OPTIONS.read_text(encoding="utf-8")
+    found = write_schema.options_text(write_schema.read_options(now))
+    assert written == found, f"{write_schema.OPTIONS.name} {REMEDY}"
+
+
 def test_the_committed_page_is_what_the_signatures_say(now: dict[str, Any]) -> None:
     written = write_schema.PAGE.read_text(encoding="utf-8")
     assert written == write_schema.page_text(now), f"{write_schema.PAGE.name} {REMEDY}"

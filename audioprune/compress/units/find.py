@@ -6,8 +6,8 @@ It runs a copy of the model on an example input; the model itself is not changed
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from audioprune.compress.units.declare import Prunable, UnitSet
-from audioprune.compress.units.derive import derive_units, refuse_scripts
+from audioprune.compress.units.derive import derived, refuse_scripts
+from audioprune.compress.units.trace.record import record
+from audioprune.compress.units.trace.solve import solve
+from audioprune.compress.units.verify import arguments_of
 from audioprune.compress.weight_norm import copy_of
 from audioprune.errors import ConfigError
 
@@ -40,11 +43,14 @@ class FoundUnits:
         left_out: One reason for every layer whose units cannot be removed; empty where the model
             declares its units.
         source: ``declared`` by the model, or ``derived`` from a traced forward pass and proved.
+        crossed: Name of a set that is not exact -> why zero units and removed ones differ, where
+            it is known.
     """
 
     sets: tuple[UnitSet, ...]
     left_out: tuple[str, ...]
     source: Literal["declared", "derived"]
+    crossed: Mapping[str, str] = field(default_factory=dict)
 
 
 def has_units(model: nn.Module) -> bool:
@@ -79,8 +85,27 @@ def unit_sets_of(model: nn.Module, example_inputs: Any = None) -> FoundUnits:
     # on a CPU in float32, the same sums come out alike in the masked and the trimmed copy
     refuse_scripts(model)
     twin = copy_of(model).cpu().float()
-    sets, reasons = derive_units(twin, _informative(example_inputs))
-    return FoundUnits(tuple(sets), tuple(reasons), "derived")
+    told = derived(twin, _informative(example_inputs))
+    return FoundUnits(tuple(told.sets), tuple(told.reasons), "derived", told.crossed)
+
+
+def traced_reasons(model: nn.Module, example_inputs: Any) -> dict[str, str]:
+    """Say of the layers that write no removable units why, by one pass without a proof.
+
+    For a model that declares its units, and says nothing of the others.
+
+    Args:
+        model: Any module; not changed.
+        example_inputs: As for ``unit_sets_of``.
+
+    Returns:
+        Name of a layer -> reason.
+    """
+    refuse_scripts(model)
+    twin = copy_of(model).cpu().float()
+    args, kwargs = arguments_of(_informative(example_inputs))
+    with torch.random.fork_rng(devices=[]):
+        return solve(record(twin, args, kwargs), twin).reasons
 
 
 def needed_units(
@@ -112,7 +137,7 @@ def needed_units(
 
 
 def _informative(example_inputs: Any) -> Any:
-    """Return the inputs on the CPU; silence becomes noise, for it would hide errors."""
+    """Return the inputs on the CPU; silence and constants vary, for they hide errors."""
     generator = torch.Generator().manual_seed(0)
 
     def told(value: Any) -> Any:
@@ -123,6 +148,10 @@ def _informative(example_inputs: Any) -> Any:
             value = value.float()
         if (value.is_floating_point() or value.is_complex()) and not value.any():
             value = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        elif (
+            value.is_floating_point() and value.numel() > 1 and bool((value == value.max()).all())
+        ):
+            value = value * (0.5 + 0.5 * torch.rand(value.shape, generator=generator))
         return value
 
     return tree_map(told, example_inputs)

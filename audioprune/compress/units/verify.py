@@ -13,15 +13,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.trace.tape import held_in
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import zero_units_
 from audioprune.compress.weight_norm import copy_of, fold_norms_
 from audioprune.errors import AudiopruneError, ConfigError
 
+IN_TRAINING = "in training mode"
+"""What the reason of a set begins with that holds in evaluation mode alone."""
+_FAILS = (
+    AudiopruneError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -43,16 +56,18 @@ def verify_units(
         model: The model, run in evaluation mode.
         unit_sets: Its unit sets; weight groups are left out.
         example_inputs: Argument, arguments or keyword arguments of its forward pass.
-        atol: Largest allowed difference, as a fraction of the largest output.
-        seed: Seed of the random choices.
+        atol: Largest allowed difference, as a fraction of the largest value of each output.
+        seed: Seed of the random choices. From seed 1 on the inputs are changed too.
 
     Returns:
-        Largest difference of the exact sets, as a fraction of the largest output.
+        Largest difference of the exact sets, as a fraction of the largest value of its output.
 
     Raises:
         ConfigError: Masked and trimmed outputs differ, or the trimmed model does not run; the
             message names the sets that do so alone.
     """
+    # a model that does not run fails here, in its own words; it may remember the pass
+    outputs_of(copy_of(model), arguments_of(example_inputs))
     trial = _Trial(model, unit_sets, example_inputs, atol, seed)
     error, why = trial.difference(each for each in trial.chosen if each.exact)
     crossed, crossed_why = 0.0, ""
@@ -78,6 +93,9 @@ def refuted_units(
     example_inputs: Any,
     atol: float = 1e-5,
     seed: int = 0,
+    *,
+    fewest: bool = False,
+    training: bool = False,
 ) -> dict[str, str]:
     """Name the unit sets that ``verify_units`` would refuse; the others hold together.
 
@@ -85,13 +103,16 @@ def refuted_units(
         model: The model, run in evaluation mode.
         unit_sets: Its unit sets; weight groups are left out.
         example_inputs: Argument, arguments or keyword arguments of its forward pass.
-        atol: Largest allowed difference, as a fraction of the largest output.
-        seed: Seed of the random choices.
+        atol: Largest allowed difference, as a fraction of the largest value of each output.
+        seed: Seed of the random choices. From seed 1 on the inputs are changed too.
+        fewest: Keep no more units of a set than it must, where an axis of one position may be
+            taken for none.
+        training: Let the trimmed model run in training mode too, where the model does.
 
     Returns:
         Set name -> reason.
     """
-    trial = _Trial(model, unit_sets, example_inputs, atol, seed)
+    trial = _Trial(model, unit_sets, example_inputs, atol, seed, fewest, training)
     proved: list[UnitSet] = []
     refuted: dict[str, str] = {}
     _divide(trial, trial.chosen, proved, refuted)
@@ -135,9 +156,10 @@ class _Trial:
         example_inputs: Any,
         atol: float,
         seed: int,
+        fewest: bool = False,
+        training: bool = False,
     ) -> None:
-        self._inputs = arguments_of(example_inputs)
-        outputs_of(model, self._inputs)  # a model that does not run fails here, in its own words
+        inputs = arguments_of(example_inputs)
         self._unit_sets, self._atol = unit_sets, atol
         self.chosen = [each for each in unit_sets if each.removable]
         generator = torch.Generator().manual_seed(seed)
@@ -145,9 +167,12 @@ class _Trial:
         fold_norms_(twin)
         self._model = _shaken(twin, generator)
         self._keep = {
-            each.name: _random_keep(each, generator, place)
+            each.name: _random_keep(each, generator, None if fewest else place)
             for place, each in enumerate(self.chosen)
         }
+        self._given = inputs
+        self._inputs = _softer(inputs, generator) if seed else inputs
+        self._training = _shapes_in_training(self._model, inputs) if training else None
 
     def objection(self, sets: Sequence[UnitSet]) -> str:
         """Return what speaks against removing units of some sets, or nothing."""
@@ -157,40 +182,93 @@ class _Trial:
         exact = [each for each in sets if each.exact]
         if len(exact) < len(sets):
             error, why = self.difference(exact)
-        return "" if error <= self._atol else why or f"{error:.1e}"
+        return "" if error <= self._atol else why or f"a difference of {error:.1e}"
 
     def difference(self, sets: Iterable[UnitSet]) -> tuple[float, str]:
         """Return how far masked and trimmed outputs differ, and why the trimmed model fails."""
         keep = {each.name: self._keep[each.name] for each in sets}
         try:
             return self._compare(keep), ""
-        except (
-            AudiopruneError,
-            ArithmeticError,
-            AssertionError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except _FAILS as error:
             return inf, (str(error) or type(error).__name__).splitlines()[0]
 
     def _compare(self, keep: dict[str, Tensor]) -> float:
         masked, trimmed = copy.deepcopy(self._model), copy.deepcopy(self._model)
         zero_units_(masked, self._unit_sets, keep)
         trim_(trimmed, self._unit_sets, keep)
-        wanted, got = outputs_of(masked, self._inputs), outputs_of(trimmed, self._inputs)
-        scale = max((float(value.abs().max()) for value in wanted), default=0.0)
-        if scale == 0:
+        wanted = self._outputs_of_masked(masked)
+        got = outputs_of(trimmed, self._inputs)
+        if not wanted:
+            raise ConfigError("outputs that hold no tensor, which proves nothing; return tensors")
+        if not any(bool(value.any()) for value in wanted):
             raise ConfigError(
                 "outputs that are all zero, which proves nothing; try another seed or example"
             )
         if [value.shape for value in wanted] != [value.shape for value in got]:
             raise ConfigError("another shape of the output")
-        errors = [float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True)]
-        if not all(error < inf for error in errors):
-            raise ConfigError("outputs that are not finite")
-        return max(errors) / scale
+        error = max(_distance(a, b) for a, b in zip(wanted, got, strict=True))
+        if self._training is not None:
+            shapes = _shapes_in_training(trimmed, self._inputs, fails=True)
+            if shapes != self._training:
+                raise ConfigError(f"{IN_TRAINING}: another shape of the output")
+        return error
+
+    def _outputs_of_masked(self, masked: nn.Module) -> list[Tensor]:
+        """Run the masked model on the changed inputs, or on the given ones if it fails."""
+        if self._inputs is not self._given:
+            try:
+                outputs = outputs_of(copy.deepcopy(masked), self._inputs)
+                if all(bool(each.isfinite().all()) for each in outputs):
+                    return outputs
+            except _FAILS:
+                pass  # such as a distribution that has to sum to 1
+            self._inputs = self._given
+        return outputs_of(masked, self._inputs)
+
+
+def _softer(inputs: Arguments, generator: torch.Generator) -> Arguments:
+    """Make every number of the inputs a little softer; signs and zeros stay."""
+
+    def changed(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not torch.is_floating_point(value):
+            return value
+        return value * (0.5 + 0.5 * torch.rand(value.shape, generator=generator)).to(value)
+
+    softer: Arguments = tree_map(changed, inputs)
+    return softer
+
+
+def _distance(wanted: Tensor, got: Tensor) -> float:
+    """Return the largest difference of an output, as a part of its largest value."""
+    difference = torch.where(wanted == got, 0.0, got - wanted).abs()  # infinities may be equal
+    error = float(difference.max()) if difference.numel() else 0.0
+    finite = wanted[wanted.isfinite()]
+    if not error < inf:
+        raise ConfigError("outputs that are not finite")
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
+    return error / scale if scale else error
+
+
+def _shapes_in_training(
+    model: nn.Module, inputs: Arguments, fails: bool = False
+) -> list[torch.Size] | None:
+    """Return the shapes of the outputs in training mode, or None of a model that does not run.
+
+    Args:
+        model: The model; a copy of it runs.
+        inputs: Arguments of its forward pass.
+        fails: Whether a model that does not run raises its error.
+    """
+    twin = copy.deepcopy(model).train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            args, kwargs = tree_map(_cloned, inputs)
+            return [value.shape for value in held_in(twin(*args, **kwargs))]
+    except _FAILS as error:
+        if not fails:
+            return None  # such as a batch of one, which has no statistics
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"{IN_TRAINING}: {reason}") from error
 
 
 def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
@@ -200,8 +278,7 @@ def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
     """
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
         args, kwargs = tree_map(_cloned, inputs)  # a model may change its input
-        leaves = tree_leaves(model(*args, **kwargs))
-    values = [value for value in leaves if isinstance(value, Tensor)]
+        values = list(held_in(model(*args, **kwargs)))
     return [torch.view_as_real(each) if each.is_complex() else each.float() for each in values]
 
 
@@ -230,13 +307,19 @@ def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
     return model
 
 
-def _random_keep(each: UnitSet, generator: torch.Generator, place: int) -> Tensor:
-    """Choose about half of the units, of every set another number.
+def _random_keep(each: UnitSet, generator: torch.Generator, place: int | None) -> Tensor:
+    """Choose about half of the units, of every set another number, or as few as may stay.
 
     A model that reads the width of one layer to reshape another runs while both lose as many.
+
+    Args:
+        each: The set.
+        generator: Source of the choice.
+        place: Number of the set, or None to keep as few units as the set allows.
     """
     keep = torch.ones(each.size, dtype=torch.bool)
-    fewer = place % (each.size // 4 + 1)
-    count = max(0, min((each.size + 1) // 2 - fewer, each.size - each.min_units))
+    most = each.size - each.min_units
+    count = most if place is None else (each.size + 1) // 2 - place % (each.size // 4 + 1)
+    count = max(0, min(count, most))
     keep[torch.randperm(each.size, generator=generator)[:count]] = False
     return keep

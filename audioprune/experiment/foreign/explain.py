@@ -8,7 +8,7 @@ is in audioprune.report.network.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.explain import LayerUnits, explain_units
-from audioprune.compress.units.find import unit_sets_of
+from audioprune.compress.units.find import traced_reasons, unit_sets_of
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.experiment import cost
@@ -51,12 +51,13 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
     flow = layer_flow(twin, [each.name for each in entries])
     place = {layer: number for number, layer in enumerate(flow.order)}
     entries.sort(key=lambda each: place.get(each.name, len(place)))
-    groups = _groups(sets, entries)
+    groups = _groups(sets, entries, found.crossed)
     numbers = {group["name"]: group["number"] for group in groups}
     costed = cost.require_example(twin)
     card = cost.cost(twin, costed.example_input(), cost.example_seconds(costed))
     macs = {layer.name: layer.macs_per_second for layer in card.layers}
     declared, layers = found.source == "declared", []
+    told = traced_reasons(twin, costed.example_input()) if declared else {}
     for each in entries:
         layers.append(
             {
@@ -68,7 +69,9 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
                 "tied_to": list(each.tied_to),
                 "removable": each.removable,
                 "exact": each.exact,
-                "reason": _UNDECLARED if each.reason and declared else each.reason,
+                "reason": told.get(each.name, _UNDECLARED)
+                if each.reason and declared
+                else each.reason,
                 "params": each.parameters,
                 "bytes": _BYTES * each.parameters,
                 "macs_per_second": macs.get(each.name, 0.0),
@@ -87,7 +90,9 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
     }
 
 
-def _groups(sets: Sequence[UnitSet], entries: Sequence[LayerUnits]) -> list[dict[str, Any]]:
+def _groups(
+    sets: Sequence[UnitSet], entries: Sequence[LayerUnits], crossed: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Number the sets of units in the order of the layers that write them."""
     order = list(dict.fromkeys(name for each in entries for name in each.writes))
     order += [each.name for each in sets if each.name not in order]
@@ -98,6 +103,7 @@ def _groups(sets: Sequence[UnitSet], entries: Sequence[LayerUnits]) -> list[dict
             "name": name,
             "units": by_name[name].size,
             "exact": by_name[name].exact,
+            "why_inexact": "" if by_name[name].exact else crossed.get(name, ""),
             "written_by": [each.name for each in entries if name in each.writes],
             "read_by": [each.name for each in entries if name in each.reads],
         }

@@ -7,27 +7,38 @@ drawn in sensitivity.py.
 from __future__ import annotations
 
 import csv
-import math
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
 from audioprune.experiment.rows import read_number
 from audioprune.report.baselines import no_better
+from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
-    COLORS,
     MAX_TENSORS,
     Figure,
     first_of,
     footer_of,
-    log_axis,
-    new_canvas,
     save_figure,
     slug,
-    styled,
+)
+from audioprune.report.figures.theme import COLORS, key_of, level_key
+from audioprune.report.figures.views import (
+    Axis,
+    dots,
+    level,
+    lines,
+    log_axis,
+    number,
+    plot_width,
+    range_of,
+    rings,
+    rule,
+    score_axis,
+    sheet,
+    view,
 )
 from audioprune.report.model_tables import notes_of, remark_columns
 from audioprune.report.request import Request
@@ -37,6 +48,9 @@ from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, scale_text, validation_text
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
+_KINDS = ("fits", "drops too far")
+_QUARTERS = {0.0: "0", 50.0: "50", 100.0: "100"}
+_LEFT = 44  # pixels of the labels of the vertical axis
 _COLUMNS = (
     Column("name", "Run"),
     Column("metric", "Score"),
@@ -92,7 +106,7 @@ def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     """Draw one figure per run and metric: a panel per tensor, the other tensors pale behind it.
 
     Args:
-        folder: Where the PNGs and CSVs go.
+        folder: Where the files go.
         jobs: Runs; those without curves are passed over.
     """
     drawn = []
@@ -169,7 +183,7 @@ def write_curves(request: Request) -> list[Path]:
             "prune pipeline=curves` first"
         )
     written = write_table(table, request.out) if table.rows else []
-    return [*written, *(file for figure in figures for file in (figure.png, figure.csv))]
+    return [*written, *(file for figure in figures for file in figure.files)]
 
 
 def _curve_figure(
@@ -181,51 +195,44 @@ def _curve_figure(
     over = validation_text(job.config.get("pipeline.sensitivity_items"))
     caption = (
         f"Sensitivity of {job.name}: {what} of {title} on {over} when one tensor alone is "
-        f"pruned; pale: other tensors."
+        f"pruned; pale: the range of all tensors."
     )
     caption += first_of(len(shown), len(curves))
-    with styled():
-        canvas = _canvas(shown, curves, factor, footer_of([job.scale]))
-        canvas.supylabel(
-            f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}", fontsize=9
-        )
-        rows = [
-            [each.tensor, beta, value]
-            for each in curves
-            for beta, value in zip(each.beta, each.degradation, strict=True)
-        ]
-        table = csv_text(["tensor", "beta", "degradation"], rows)
-        return save_figure(
-            canvas, folder, name, table, caption, f"{caption} {_told(curves, factor)}"
-        )
+    axis = f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}"
+    rows = [
+        [each.tensor, beta, value]
+        for each in curves
+        for beta, value in zip(each.beta, each.degradation, strict=True)
+    ]
+    table = csv_text(["tensor", "beta", "degradation"], rows)
+    spec = _spec(shown, curves, factor, axis, footer_of([job.scale]))
+    chart = Chart(spec, f"{caption} {_told(curves, factor)}")
+    return save_figure(chart, folder, name, table, caption)
 
 
-def _canvas(shown: Sequence[Curve], curves: Sequence[Curve], factor: float, footer: str) -> Any:
-    from matplotlib.collections import LineCollection
-
-    lines = {each.tensor: _line(each, factor) for each in curves}
-    columns = min(4, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    canvas = new_canvas(max(4.0, 2.3 * columns + 0.8), 1.9 * rows + 0.4, footer)
-    axes = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for ax in axes.flat[len(shown) :]:
-        ax.set_axis_off()
+def _spec(
+    shown: Sequence[Curve], curves: Sequence[Curve], factor: float, axis: str, footer: str
+) -> dict[str, Any]:
+    columns = min(3, len(shown))
+    width = plot_width(columns, left=_LEFT / columns + 4)
+    points: list[dict[str, Any]] = [
+        {"x": x, "y": y, "name": each.tensor} for each in curves for x, y in _line(each, factor)
+    ]
+    y = score_axis(axis, [0.0, *(point["y"] for point in points)])
+    views = []
     for place, each in enumerate(shown):
-        ax = axes.flat[place]
-        others = [line for tensor, line in lines.items() if tensor != each.tensor and line]
-        ax.add_collection(LineCollection(others, colors="#c8c8c8", linewidths=0.8, zorder=1))
-        x, y = ([point[axis] for point in lines[each.tensor]] for axis in (0, 1))
-        ax.plot(x, y, color=COLORS[0], marker="o", markersize=2.5, zorder=2)
-        ax.axhline(0.0, color="#999999", linewidth=0.8, zorder=0)
-        ax.set_title(
-            "\n".join(textwrap.wrap(each.tensor, 28, break_long_words=True)),
-            loc="left",
-            fontsize=8.5,
-        )
-        ax.tick_params(labelbottom=place >= len(shown) - columns)
-        ax.set_xlabel("Pruned (%)" if place >= len(shown) - columns else "")
-        ax.set_xlim(-3, 103)
-    return canvas
+        own = [point for point in points if point["name"] == each.tensor]
+        drawn = [
+            range_of(points),
+            rule(0.0),
+            lines(own, color=COLORS[0]),
+            *dots(own, size=12),
+        ]
+        last = place >= len(shown) - columns
+        across = Axis("Pruned (%)", -3, 103, ticks=_QUARTERS, sides=last)
+        side = replace(y, sides=place % columns == 0, title=axis if place == 0 else "")
+        views.append(view(across, side, drawn, title=each.tensor, width=width, height=75))
+    return sheet(views, footer, columns=columns)
 
 
 def _line(curve: Curve, factor: float) -> list[tuple[float, float]]:
@@ -267,43 +274,23 @@ def _budget_figure(
         ["candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen"],
         [list(row.values()) for row in rows],
     )
-    with styled():
-        canvas = new_canvas(5.2, 3.2, footer_of([job.scale]))
-        ax = canvas.subplots()
-        _draw_candidates(ax, rows, factor)
-        ax.axhline(
-            factor * float(facts["max_drop"]),
-            color="#555555",
-            linestyle=(0, (4, 3)),
-            linewidth=1.2,
-            label="allowed",
-        )
-        log_axis(ax)
-        ax.margins(0.08)
-        ax.set_xlabel("Written file (MB)")
-        ax.set_ylabel(f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}")
-        canvas.legend(loc="outside right upper", frameon=False)
-        return save_figure(canvas, folder, name, table, caption, alt)
+    drop = f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}"
+    points = [_candidate(row, factor, drop) for row in rows]
+    kinds = [kind for kind in _KINDS if any(point["name"] == kind for point in points)]
+    bound = factor * float(facts["max_drop"])
+    key, levels = key_of(kinds), level_key(["allowed"])
+    x = log_axis("Written file (MB)", [point["x"] for point in points])
+    y = score_axis(drop, [bound, *(point["y"] for point in points)])
+    best = [point for point, row in zip(points, rows, strict=True) if row.get("chosen") == "True"]
+    layers = [*dots(points, key), rings(best), level(bound, "allowed", levels)]
+    chart = Chart(sheet([view(x, y, layers)], footer_of([job.scale])), alt)
+    return save_figure(chart, folder, name, table, caption)
 
 
-def _draw_candidates(ax: Any, rows: Sequence[Mapping[str, str]], factor: float) -> None:
-    """Draw a dot for every candidate, and a ring around the chosen one."""
-    for fits, color, label in ((True, COLORS[0], "fits"), (False, COLORS[1], "drops too far")):
-        several = [row for row in rows if (row.get("fits") == "True") == fits]
-        ax.plot(
-            *_sizes_and_drops(several, factor), "o", color=color, label=label if several else None
-        )
-    best = [row for row in rows if row.get("chosen") == "True"]
-    ring = {"color": "#333333", "markersize": 11, "fillstyle": "none"}
-    ax.plot(*_sizes_and_drops(best, factor), "o", label="chosen", **ring)
-
-
-def _sizes_and_drops(
-    rows: Sequence[Mapping[str, str]], factor: float
-) -> tuple[list[float], list[float]]:
-    megabytes = FORMATS["mebibytes"].factor
-    sizes = [megabytes * float(row["bytes"]) for row in rows]
-    return sizes, [factor * float(row["drop"]) for row in rows]
+def _candidate(row: Mapping[str, str], factor: float, drop: str) -> dict[str, Any]:
+    x, y = FORMATS["mebibytes"].factor * float(row["bytes"]), factor * float(row["drop"])
+    told = f"{row.get('candidate')}\n{number(x)} MB\n{drop}: {y:.4g}"
+    return {"x": x, "y": y, "name": _KINDS[row.get("fits") != "True"], "told": told}
 
 
 def _scale_of(metric: str) -> tuple[str, float, str]:

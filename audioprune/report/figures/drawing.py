@@ -1,66 +1,68 @@
-"""How numbers are drawn: every figure is a PNG and a CSV with its numbers.
+"""How numbers are drawn: every figure is a picture as png, svg and pdf, and a CSV of its numbers.
 
-``save_figure`` writes both, ``line_figure`` draws curves over iterations. The footer of a figure
+``save_figure`` writes them, ``line_figure`` draws curves over iterations. The footer of a figure
 says the scale of its runs.
 
-What is drawn is chosen by the callers; matplotlib is imported when the first figure is drawn.
+What is drawn is chosen by the callers; the library that draws is imported with the first figure.
 """
 
 from __future__ import annotations
 
-import io
-import math
 import re
 import string
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
+from audioprune.report.figures.chart import FORMATS as PICTURES
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.theme import Key, key_of, level_key
+from audioprune.report.figures.views import (
+    Axis,
+    dots,
+    level,
+    lines,
+    plot_width,
+    score_axis,
+    sheet,
+    view,
+    whiskers,
+    whole_axis,
+)
 from audioprune.report.runs.corpora import Corpus, by_corpus
 from audioprune.report.runs.entry import Value
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
-# Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale
-# on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", "--", ":")
-DPI = 150
+_FORMATS: ContextVar[tuple[str, ...]] = ContextVar("formats", default=PICTURES)
 MAX_TENSORS = 80
 """Most tensors that a figure of curves draws; its CSV file holds all."""
-_STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 5,
-    "axes.formatter.use_locale": False,
-}
-_LINE_IN = 0.17  # height of one footer line, inches
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its files, a caption, and a description for those who cannot see it."""
+    """A drawn figure: its files, a caption, and a description for those who cannot see it.
+
+    Attributes:
+        png: The picture of pixels.
+        csv: The numbers.
+        caption: What stands below it.
+        alt: What it shows, in words.
+        chart: Its specification; None for a picture that has none.
+        files: Everything that was written for it.
+    """
 
     png: Path
     csv: Path
     caption: str
     alt: str
+    chart: Chart | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,46 +124,28 @@ def lettered(titles: Sequence[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the package's style, whatever the user's own matplotlib settings are."""
-    import matplotlib.style
-
-    with matplotlib.style.context(["default", _STYLE]):
+def drawn_as(*formats: str) -> Iterator[None]:
+    """Write figures in these formats alone, of which ``png`` is the first."""
+    token = _FORMATS.set(formats)
+    try:
         yield
+    finally:
+        _FORMATS.reset(token)
 
 
-def new_canvas(width: float, height: float, footer: str) -> Any:
-    """Return an empty matplotlib figure (inches) with the footer and the space for it."""
-    from matplotlib.figure import Figure as Canvas
+def save_figure(chart: Chart, folder: Path, name: str, table: str, caption: str) -> Figure:
+    """Write ``<name>.png``, ``.svg``, ``.pdf`` and ``.csv``; again, they say the same again.
 
-    lines = textwrap.wrap(footer, max(40, int(width * 17)))
-    room = _LINE_IN * len(lines) + 0.06
-    canvas = Canvas(figsize=(width, height + room))
-    free = (0.0, room / (height + room), 1.0, height / (height + room))
-    canvas.set_layout_engine("constrained", rect=free)
-    canvas.text(
-        0.008, 0.04 / (height + room), "\n".join(lines), fontsize=7.5, color="#555555", va="bottom"
-    )
-    return canvas
-
-
-def save_figure(
-    canvas: Any, folder: Path, name: str, table: str, caption: str, alt: str
-) -> Figure:
-    """Write ``<name>.png`` and ``<name>.csv``; the same figure gives the same bytes."""
-    png = write_atomic(folder / f"{name}.png", png_of(canvas))
-    return Figure(png, write_atomic(folder / f"{name}.csv", table), caption, alt)
-
-
-def png_of(canvas: Any) -> bytes:
-    """Draw a figure, once: ``savefig`` draws all of it before, for its layout alone."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    stream, dpi = io.BytesIO(), canvas.dpi
-    canvas.set_dpi(DPI)
-    FigureCanvasAgg(canvas).print_png(stream, metadata={"Software": None})
-    canvas.set_dpi(dpi)
-    return stream.getvalue()
+    Args:
+        chart: What is drawn.
+        folder: Where the files go.
+        name: Stem of all of them.
+        table: The numbers as CSV.
+        caption: What stands below the figure.
+    """
+    png, *others = chart.save(folder / name, _FORMATS.get())
+    numbers = write_atomic(folder / f"{name}.csv", table)
+    return Figure(png, numbers, caption, chart.alt, chart, (png, *others, numbers))
 
 
 def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:
@@ -186,80 +170,62 @@ def footer_of(scales: Sequence[str]) -> str:
 def line_figure(
     folder: Path, name: str, panels: Sequence[Panel], columns: int, x_label: str, caption: str
 ) -> Figure:
-    """Draw curves over pruning iterations, one colour and marker per name in all panels.
+    """Draw curves over pruning iterations, one colour and shape per name in all panels.
 
     Args:
-        folder: Where the PNG and the CSV go.
-        name: Stem of both files.
+        folder: Where the files go.
+        name: Stem of all of them.
         panels: In reading order.
         columns: Panels per row.
         x_label: Label of the x axes.
         caption: Caption on the page.
     """
     names = list(dict.fromkeys(line.name for panel in panels for line in panel.lines))
-    rows = math.ceil(len(panels) / columns)
     footer = footer_of([line.scale for panel in panels for line in panel.lines])
-    longest = max(
-        len(name) for name in [*names, *(panel.level[0] for panel in panels if panel.level)]
+    keys = key_of(names), level_key(panel.level[0] for panel in panels if panel.level)
+    columns = min(columns, 2)
+    x = whole_axis(
+        x_label, (x for panel in panels for line in panel.lines for x, _ in line.points)
     )
-    with styled():
-        canvas = new_canvas(3.5 * columns + 0.6 + 0.075 * longest, 2.7 * rows, footer)
-        axes = canvas.subplots(rows, columns, squeeze=False, sharey="row")
-        for place, ax in enumerate(axes.flat):
-            if place < len(panels):
-                _draw_panel(ax, panels[place], names, x_label)
-            else:
-                ax.set_axis_off()
-        handles = {
-            label: handle
-            for ax in axes.flat
-            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        table = csv_text(
-            ["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels)
-        )
-        return save_figure(
-            canvas,
-            folder,
-            name,
-            table,
-            caption,
-            f"{caption} Lines: {', '.join(names)}. {_trend(panels)}",
-        )
+    views = []
+    for place, panel in enumerate(panels):
+        first = place - place % columns
+        row = panels[first : first + columns]
+        y = score_axis(panel.y_label, [value for each in row for value in _heights(each)])
+        views.append(_panel_view(panel, keys, x, y, plot_width(columns)))
+    alt = f"{caption} Lines: {', '.join(names)}. {_trend(panels)}"
+    table = csv_text(["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels))
+    chart = Chart(sheet(views, footer, columns=columns), alt)
+    return save_figure(chart, folder, name, table, caption)
 
 
-def _draw_panel(ax: Any, panel: Panel, names: Sequence[str], x_label: str) -> None:
-    from matplotlib.ticker import MaxNLocator
+def _points(line: Line, style: str, y_label: str) -> list[dict[str, Any]]:
+    """Return the points of a line that have a value, with the spread over the seeds."""
+    factor, points = FORMATS[style].factor, []
+    for x, value in line.points:
+        if value.mean is not None:
+            mean, spread = factor * value.mean, factor * (value.std or 0.0)
+            ends = {"low": mean - spread, "high": mean + spread} if spread else {}
+            told = f"{line.name}\n{x:g}: {y_label} {mean:.4g}"
+            points.append({"x": x, "y": mean, "name": line.name, "told": told, **ends})
+    return points
 
-    factor = FORMATS[panel.style].factor
-    for line in panel.lines:
-        index = names.index(line.name)
-        points = [(x, value) for x, value in line.points if value.mean is not None]
-        spread = [factor * (value.std or 0.0) for _, value in points]
-        ax.errorbar(
-            [x for x, _ in points],
-            [factor * (value.mean or 0.0) for _, value in points],
-            yerr=spread if any(spread) else None,
-            color=COLORS[index % len(COLORS)],
-            marker=MARKERS[index % len(MARKERS)],
-            linestyle=DASHES[index // len(COLORS) % len(DASHES)],
-            capsize=2,
-            label=line.name,
-        )
+
+def _heights(panel: Panel) -> list[float]:
+    rows = [row for line in panel.lines for row in _points(line, panel.style, "")]
+    found = [row[name] for row in rows for name in ("y", "low", "high") if name in row]
+    return [*found, FORMATS[panel.style].factor * panel.level[1]] if panel.level else found
+
+
+def _panel_view(
+    panel: Panel, keys: tuple[Key, Key], x: Axis, y: Axis, width: float
+) -> dict[str, Any]:
+    rows = [row for line in panel.lines for row in _points(line, panel.style, panel.y_label)]
+    layers = [lines(rows, keys[0]), *whiskers(rows, keys[0]), *dots(rows, keys[0])]
     if panel.level:
-        ax.axhline(
-            factor * panel.level[1],
-            color="#555555",
-            linestyle=(0, (4, 3)),
-            linewidth=1.2,
-            label=panel.level[0],
-        )
-    ax.set_title(panel.title, loc="left")
-    ax.set_xlabel(x_label)
-    ax.set_ylabel(panel.y_label)
-    ax.tick_params(labelleft=True)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        name, value = panel.level
+        layers.append(level(FORMATS[panel.style].factor * value, name, keys[1]))
+    return view(x, y, layers, title=panel.title, width=width, height=130)
 
 
 def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
@@ -275,16 +241,6 @@ def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
             name, level = panel.level
             rows.append([panel.title, name, None, factor * level, None, None, None])
     return rows
-
-
-def log_axis(ax: Any) -> None:
-    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def times(factor: float, number: float | None) -> float | None:

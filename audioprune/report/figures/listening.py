@@ -13,13 +13,19 @@ from typing import Any
 
 from audioprune.experiment.results import clean
 from audioprune.files import write_json
-from audioprune.report.figures.drawing import (
-    COLORS,
-    MARKERS,
-    Figure,
-    new_canvas,
-    save_figure,
-    styled,
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, save_figure
+from audioprune.report.figures.theme import FAINT, WIDTH, key_of
+from audioprune.report.figures.views import (
+    Axis,
+    beside,
+    dots,
+    offset,
+    rule,
+    sheet,
+    stripes,
+    view,
+    whiskers,
 )
 from audioprune.report.tables import NOT_AVAILABLE, Column, Table, csv_text, write_table
 
@@ -62,9 +68,7 @@ def write_listening(statistics: Mapping[str, Any], out: Path) -> list[Path]:
         OutputError: The folder cannot be written.
     """
     written = [path for table in listening_tables(statistics) for path in write_table(table, out)]
-    written += [
-        path for figure in listening_figures(statistics, out) for path in (figure.png, figure.csv)
-    ]
+    written += [path for figure in listening_figures(statistics, out) for path in figure.files]
     return [*written, write_json(out / "statistics.json", clean(statistics))]
 
 
@@ -151,89 +155,72 @@ def _means_figure(folder: Path, test: Row, rows: Mapping[str, Sequence[Row]]) ->
     """Draw means with intervals over 0..100; grey dots are the items."""
     conditions = list(reversed(test["conditions"]))
     groups = list(dict.fromkeys(row["listeners"] for row in rows["means"]))
-    with styled():
-        canvas = new_canvas(1.6 + 0.85 * len(conditions), 3.6, _footer(test))
-        ax = canvas.subplots()
-        _draw_grades(ax)
-        dots = [row for row in rows["items"] if row["listeners"] == groups[0]]
-        places = [conditions.index(row["condition"]) - 0.28 for row in dots]
-        ax.scatter(
-            places, [row["mean"] for row in dots], s=9, color="#9a9a9a", label="items", zorder=2
-        )
-        for turn, group in enumerate(groups):
-            own = [
-                row
-                for row in rows["means"]
-                if row["listeners"] == group and row["mean"] is not None
-            ]
-            shift = 0.22 * (turn - (len(groups) - 1) / 2)
-            _draw_intervals(
-                ax,
-                [conditions.index(row["condition"]) + shift for row in own],
-                own,
-                turn,
-                f"{group} listeners",
-            )
-        ax.set_xticks(
-            range(len(conditions)), conditions, rotation=20 if max(map(len, conditions)) > 7 else 0
-        )
-        ax.set_xlim(-0.6, len(conditions) - 0.4)
-        ax.set_ylabel("MUSHRA score")
-        canvas.legend(loc="outside upper right", ncols=len(groups) + 1, frameon=False)
-        caption = (
-            f"{test['test'] or 'Listening test'}: mean scores with 95 % intervals over all ratings"
-        )
-        table = csv_text(_HEADER, [[row.get(key) for key in _HEADER] for row in rows["means"]])
-        told = "; ".join(
-            f"{row['condition']} {_number(row['mean'])}"
-            for row in rows["means"]
-            if row["listeners"] == groups[0]
-        )
-        return save_figure(
-            canvas, folder, f"listening_means-{_slug(test)}", table, caption, f"{caption}: {told}."
-        )
+    names = [f"{group} listeners" for group in groups]
+    key, turns = key_of(names), ("items", *names)
+    items = [
+        {"x": row["condition"], "y": row["mean"], "name": "items", "told": _told(row, "item")}
+        for row in rows["items"]
+        if row["listeners"] == groups[0] and row["mean"] is not None
+    ]
+    means = [
+        _interval(row, f"{row['listeners']} listeners") | {"x": row["condition"]}
+        for row in rows["means"]
+        if row["mean"] is not None
+    ]
+    layers = [
+        stripes([(20, 40), (60, 80)]),
+        beside([{"y": 10 + 20 * place, "text": grade} for place, grade in enumerate(GRADES)]),
+        *(offset(each, turns) for each in dots(items, size=8, color=FAINT)),
+        *(offset(each, turns) for each in (*whiskers(means, key), *dots(means, key))),
+    ]
+    turned = -35.0 if max(map(len, conditions)) > 7 else 0.0
+    x = Axis("", names=tuple(conditions), angle=turned)
+    y = Axis("MUSHRA score", 0, 100, ticks={20.0 * step: str(20 * step) for step in range(6)})
+    drawn = view(x, y, layers, width=WIDTH - 88, height=180)
+    caption = (
+        f"{test['test'] or 'Listening test'}: mean scores with 95 % intervals over all ratings; "
+        f"small dots: items"
+    )
+    table = csv_text(_HEADER, [[row.get(key) for key in _HEADER] for row in rows["means"]])
+    told = "; ".join(
+        f"{row['condition']} {_number(row['mean'])}"
+        for row in rows["means"]
+        if row["listeners"] == groups[0]
+    )
+    chart = Chart(sheet([drawn], _footer(test)), f"{caption}: {told}.")
+    return save_figure(chart, folder, f"listening_means-{_slug(test)}", table, caption)
 
 
 def _differences_figure(folder: Path, test: Row, rows: Sequence[Row]) -> Figure:
     """Draw paired differences as intervals around 0: over ratings, and over listeners."""
     groups = list(dict.fromkeys(row["listeners"] for row in rows))
     names = list(dict.fromkeys(map(_minus, rows)))
-    with styled():
-        canvas = new_canvas(5.6, 1.0 + 0.55 * len(names), _footer(test))
-        ax = canvas.subplots()
-        ax.axvline(0, color="#555555", linewidth=1)
-        series = [(group, prefix) for group in groups for prefix in ("", "listener_")]
-        for turn, (group, prefix) in enumerate(series):
-            own = [
-                row
-                for row in rows
-                if row["listeners"] == group and row[f"{prefix}mean"] is not None
-            ]
-            places = [
-                names.index(_minus(row)) + 0.16 * (turn - (len(series) - 1) / 2) for row in own
-            ]
-            what = "over listeners" if prefix else "over ratings"
-            _draw_intervals(ax, places, own, turn, f"{group}, {what}", prefix, upright=False)
-        ax.set_yticks(range(len(names)), names)
-        ax.set_ylim(len(names) - 0.4, -0.6)
-        ax.set_xlabel("Difference in MUSHRA score")
-        canvas.legend(loc="outside upper right", ncols=2, frameon=False)
-        caption = f"{test['test'] or 'Listening test'}: paired differences with 95 % intervals"
-        header = ("listeners", "first", "second", *_HEADER[2:])
-        table = csv_text(header, [[row.get(key) for key in header] for row in rows])
-        told = "; ".join(
-            f"{_minus(row)} {_number(row['mean'])}"
-            for row in rows
-            if row["listeners"] == groups[0]
-        )
-        return save_figure(
-            canvas,
-            folder,
-            f"listening_differences-{_slug(test)}",
-            table,
-            caption,
-            f"{caption}: {told}.",
-        )
+    series = {
+        f"{group}, over {what}": (group, prefix)
+        for group in groups
+        for what, prefix in (("ratings", ""), ("listeners", "listener_"))
+    }
+    points = [
+        _interval(row, name, prefix) | {"y": _minus(row)}
+        for name, (group, prefix) in series.items()
+        for row in rows
+        if row["listeners"] == group and row[f"{prefix}mean"] is not None
+    ]
+    key = key_of(list(series))
+    intervals = [*whiskers(points, key, flat=True), *dots(points, key)]
+    layers = [rule(0, upright=True), *(offset(each, key.names, flat=True) for each in intervals)]
+    x = Axis("Difference in MUSHRA score")
+    y = Axis("", names=tuple(names))
+    width = max(120.0, WIDTH - 5.0 * max(map(len, names)) - 15)
+    drawn = view(x, y, layers, width=width, height=(12 + 10 * len(series)) * len(names))
+    caption = f"{test['test'] or 'Listening test'}: paired differences with 95 % intervals"
+    header = ("listeners", "first", "second", *_HEADER[2:])
+    table = csv_text(header, [[row.get(key) for key in header] for row in rows])
+    told = "; ".join(
+        f"{_minus(row)} {_number(row['mean'])}" for row in rows if row["listeners"] == groups[0]
+    )
+    chart = Chart(sheet([drawn], _footer(test)), f"{caption}: {told}.")
+    return save_figure(chart, folder, f"listening_differences-{_slug(test)}", table, caption)
 
 
 _HEADER = (
@@ -251,52 +238,17 @@ _HEADER = (
 )
 
 
-def _draw_grades(ax: Any) -> None:
-    ax.set_ylim(0, 100)
-    ax.set_yticks(range(0, 101, 20))
-    for place, grade in enumerate(GRADES):
-        ax.text(
-            1.01,
-            place / 5 + 0.1,
-            grade,
-            transform=ax.transAxes,
-            va="center",
-            fontsize=8,
-            color="#555555",
-        )
-        if place % 2:
-            ax.axhspan(20 * place, 20 * place + 20, color="#f3f5f8", zorder=0)
+def _interval(row: Row, name: str, prefix: str = "") -> dict[str, Any]:
+    """Return the mean of a row with its interval; one without an interval is a dot alone."""
+    mean, low, high = (row[f"{prefix}{end}"] for end in ("mean", "low", "high"))
+    what = "difference" if "second" in row else "condition"
+    told = f"{_told(row, what, prefix)}\n{name}"
+    return {"x": mean, "y": mean, "low": low, "high": high, "name": name, "told": told}
 
 
-def _draw_intervals(
-    ax: Any,
-    places: Sequence[float],
-    rows: Sequence[Row],
-    turn: int,
-    label: str,
-    prefix: str = "",
-    upright: bool = True,
-) -> None:
-    """Draw means with whiskers; one without an interval is a bare marker."""
-    means = [row[f"{prefix}mean"] for row in rows]
-    arms = [
-        [
-            0.0 if row[f"{prefix}{end}"] is None else abs(mean - row[f"{prefix}{end}"])
-            for row, mean in zip(rows, means, strict=True)
-        ]
-        for end in ("low", "high")
-    ]
-    style = {
-        "fmt": MARKERS[turn],
-        "color": COLORS[turn],
-        "capsize": 3,
-        "label": label,
-        "zorder": 3,
-    }
-    if upright:
-        ax.errorbar(places, means, yerr=arms, **style)
-    else:
-        ax.errorbar(means, places, xerr=arms, **style)
+def _told(row: Row, what: str, prefix: str = "") -> str:
+    named = _minus(row) if what == "difference" else row[what]
+    return f"{named}: {_number(row[f'{prefix}mean'])}"
 
 
 def _footer(test: Row) -> str:

@@ -9,22 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.figures.drawing import (
-    COLORS,
-    MARKERS,
     Figure,
     footer_of,
-    log_axis,
-    new_canvas,
     on_corpus,
     save_figure,
     slug,
-    styled,
     times,
 )
+from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry, Value
@@ -32,8 +28,6 @@ from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
 
 T = TypeVar("T")
-# Offsets of a number from its point, in points, in the order in which they are tried.
-_CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))
 _SIZES = {"bytes_file": "Written file", "bytes_paper": "Storage by the paper's accounting"}
 
 
@@ -128,8 +122,8 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
     """Draw quality against size, with the front of the models that no smaller one beats.
 
     Args:
-        folder: Where the PNG and the CSV go.
-        name: Stem of both files.
+        folder: Where the files go.
+        name: Stem of all of them.
         entries: Joined rows of one corpus; the mixture is drawn as a level.
 
     Returns:
@@ -141,25 +135,25 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
     metrics = list(points[0].scores)
     caption = _caption(kind, points, entries)
     named = "; ".join(f"{point.number}: {point.name}" for point in points[:16])
-    with styled():
-        canvas = new_canvas(
-            3.9 * len(metrics) + 1.7, 3.4, footer_of([point.entry.scale for point in points])
+    alt = (
+        f"{caption} On the front of {metrics[0]}: "
+        f"{'; '.join(point.name for point in front(points, metrics[0])[:12])}."
+    )
+    cost = f"{_SIZES[kind]} (MB)"
+    views = [
+        Front(
+            cost,
+            metric_column(metric, "").header,
+            [point.number - 1 for point in front(points, metric)],
+            _unprocessed(entries, metric),
         )
-        axes = canvas.subplots(1, len(metrics), squeeze=False)[0]
-        for ax, metric in zip(axes, metrics, strict=True):
-            _draw(ax, points, metric, _SIZES[kind])
-            _draw_mixture(ax, entries, metric)
-        canvas.legend(handles=_legend(points, axes[0]), loc="outside right upper", frameon=False)
-        canvas.draw_without_rendering()
-        for ax, metric in zip(axes, metrics, strict=True):
-            _write_numbers(ax, _places(points, metric))
-        alt = (
-            f"{caption} On the front of {metrics[0]}: "
-            f"{'; '.join(point.name for point in front(points, metrics[0])[:12])}."
-        )
-        return save_figure(
-            canvas, folder, name, _as_csv(points, metrics, kind), f"{caption} {named}.", alt
-        )
+        for metric in metrics
+    ]
+    footer = footer_of([point.entry.scale for point in points])
+    marks = [_mark(point, cost, metrics) for point in points]
+    chart = front_chart(marks, views, footer=footer, alt=alt)
+    table = _as_csv(points, metrics, kind)
+    return save_figure(chart, folder, name, table, f"{caption} {named}.")
 
 
 def _caption(kind: str, points: Sequence[Point], entries: Sequence[Entry]) -> str:
@@ -176,104 +170,28 @@ def _caption(kind: str, points: Sequence[Point], entries: Sequence[Entry]) -> st
     return on_corpus(caption, points[0].entry.corpus)
 
 
-def _places(points: Sequence[Point], metric: str) -> dict[int, tuple[float, float]]:
-    """Return where each measured point is drawn, by its number: size in MB and printed score."""
-    megabytes = FORMATS["mebibytes"].factor
+def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
+    scores = {}
+    for metric in metrics:
+        column = metric_column(metric, "")
+        scores[column.header] = times(FORMATS[column.style].factor, point.mean(metric))
+    return Mark(
+        row=point.entry.identity,
+        name=f"{point.number}: {point.name}",
+        group=str(point.entry.label),
+        kind=str(point.entry.variant),
+        text=str(point.number),
+        hollow=bool(point.mark),
+        costs={cost: FORMATS["mebibytes"].factor * point.size},
+        scores=scores,
+    )
+
+
+def _unprocessed(entries: Sequence[Entry], metric: str) -> tuple[str, float] | None:
+    mixtures = (entry.score(metric).mean for entry in entries if entry.variant == "mixture")
+    mean = next(mixtures, None)
     factor = FORMATS[metric_column(metric, "").style].factor
-    return {
-        point.number: (megabytes * point.size, factor * score)
-        for point in points
-        if (score := point.mean(metric)) is not None
-    }
-
-
-def _looks(points: Sequence[Point]) -> tuple[dict[str, str], dict[str, str]]:
-    labels = dict.fromkeys(point.entry.label for point in points)
-    variants = dict.fromkeys(point.entry.variant for point in points)
-    colors = {label: COLORS[place % len(COLORS)] for place, label in enumerate(labels)}
-    return colors, {
-        variant: MARKERS[place % len(MARKERS)] for place, variant in enumerate(variants)
-    }
-
-
-def _draw(ax: Any, points: Sequence[Point], metric: str, x_label: str) -> None:
-    colors, markers = _looks(points)
-    places = _places(points, metric)
-    joined = [places[point.number] for point in front(points, metric)]
-    ax.plot(
-        [x for x, _ in joined], [y for _, y in joined], color="#999999", linewidth=1.2, zorder=1
-    )
-    for point in points:
-        if point.number in places:
-            ax.plot(
-                *places[point.number],
-                markers[point.entry.variant],
-                color=colors[point.entry.label],
-                markersize=6.5,
-                linestyle="none",
-                fillstyle="none" if point.mark else "full",
-            )
-    log_axis(ax)
-    ax.margins(0.12)
-    ax.set_xlabel(f"{x_label} (MB)")
-    ax.set_ylabel(metric_column(metric, "").header)
-
-
-def _draw_mixture(ax: Any, entries: Sequence[Entry], metric: str) -> None:
-    mixture = next(
-        (entry.score(metric).mean for entry in entries if entry.variant == "mixture"), None
-    )
-    if mixture is not None:
-        factor = FORMATS[metric_column(metric, "").style].factor
-        ax.axhline(
-            factor * mixture,
-            color="#555555",
-            linestyle=(0, (4, 3)),
-            linewidth=1.2,
-            label="unprocessed",
-        )
-
-
-def _legend(points: Sequence[Point], ax: Any) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    colors, markers = _looks(points)
-    labels = [
-        Line2D([], [], color=color, marker="s", linestyle="none", markersize=8, label=label)
-        for label, color in colors.items()
-    ]
-    variants = [
-        Line2D([], [], color="#333333", marker=marker, linestyle="none", label=variant)
-        for variant, marker in markers.items()
-    ]
-    return [*labels, *variants, *ax.get_legend_handles_labels()[0]]
-
-
-def _write_numbers(ax: Any, places: Mapping[int, tuple[float, float]]) -> None:
-    """Write each point's number where it covers neither a point nor another number.
-
-    A number for which there is no such place is left out.
-    """
-    pixels = [tuple(ax.transData.transform(place)) for place in places.values()]
-    scale = ax.figure.dpi / 72
-    taken: list[tuple[float, float]] = []
-    for (number, place), (x, y) in zip(places.items(), pixels, strict=True):
-        text = str(number)
-        width = 6.0 * len(text)  # points
-        for dx, dy in _CANDIDATES:
-            center = (x + (dx + width / 2) * scale, y + (dy + 4) * scale)
-            reach = ((width / 2 + 4) * scale, 8 * scale)
-            if not any(_near(center, other, reach) for other in (*pixels, *taken)):
-                taken.append(center)
-                note = ax.annotate(text, place, (dx, dy), textcoords="offset points", fontsize=8)
-                note.set_in_layout(False)
-                break
-
-
-def _near(
-    one: tuple[float, float], other: tuple[float, float], reach: tuple[float, float]
-) -> bool:
-    return abs(one[0] - other[0]) < reach[0] and abs(one[1] - other[1]) < reach[1]
+    return None if mean is None else ("unprocessed", factor * mean)
 
 
 def _as_csv(points: Sequence[Point], metrics: Sequence[str], kind: str) -> str:

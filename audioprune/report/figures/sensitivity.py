@@ -7,28 +7,28 @@ number of clusters of each tensor. Both read the CSV files of a run folder.
 from __future__ import annotations
 
 import csv
-import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from audioprune.experiment.rows import read_number
+from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
     MAX_TENSORS,
     Figure,
     first_of,
     footer_of,
-    new_canvas,
     save_figure,
-    styled,
 )
+from audioprune.report.figures.theme import SHAPES, Key, ramp
+from audioprune.report.figures.views import Axis, dots, lines, plot_width, rule, sheet, view
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
+
+_HALVES = {0.0: "0", 50.0: "50", 100.0: "100"}
+_SHORT = "format(datum.value, '.2~g')"
 
 
 @dataclass(frozen=True)
@@ -100,57 +100,35 @@ def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure 
         f"dots mark the chosen ratio."
     )
     caption += first_of(len(shown), len(tensors))
-    with styled():
-        canvas = _canvas(curves, shown, footer_of([job.scale]))
-        return save_figure(
-            canvas, folder, name, _as_csv(curves), caption, f"{caption} {_chosen_text(curves)}"
-        )
+    spec = _spec(curves, shown, footer_of([job.scale]))
+    chart = Chart(spec, f"{caption} {_chosen_text(curves)}")
+    return save_figure(chart, folder, name, _as_csv(curves), caption)
 
 
-def _canvas(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> Any:
-    import matplotlib
-
+def _spec(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> dict[str, Any]:
     iterations = sorted({curve.iteration for curve in curves})
-    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(iterations)))
-    colors = dict(zip(iterations, shades, strict=True))
-    columns = min(4, len(tensors))
-    rows = math.ceil(len(tensors) / columns)
-    canvas = new_canvas(max(4.5, 2.5 * columns + 1.2), 1.9 * rows + 0.3, footer)
-    axes = canvas.subplots(rows, columns, squeeze=False, sharex=True)
-    for ax in axes.flat[len(tensors) :]:
-        ax.set_axis_off()
+    names = [f"iteration {iteration}" for iteration in iterations]
+    shades = ramp("viridis", len(names))
+    key = Key(tuple(names), shades, tuple(SHAPES[0] for _ in names))
+    columns = min(3, len(tensors))
+    width = plot_width(columns, left=36)
+    views = []
     for place, tensor in enumerate(tensors):
-        ax = axes.flat[place]
-        _draw_curves(ax, [curve for curve in curves if curve.tensor == tensor], colors)
-        ax.set_title(
-            "\n".join(textwrap.wrap(tensor, 28, break_long_words=True)), loc="left", fontsize=8.5
-        )
-        ax.tick_params(labelbottom=place >= len(tensors) - columns)
-        ax.set_xlabel("Pruned share (%)" if place >= len(tensors) - columns else "")
-    canvas.supylabel("Increase of the loss", fontsize=9)
-    canvas.legend(
-        handles=[_key(color, f"iteration {value}") for value, color in colors.items()],
-        loc="outside right upper",
-        frameon=False,
-    )
-    return canvas
-
-
-def _key(color: Any, label: str) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=color, marker="o", label=label)
-
-
-def _draw_curves(ax: Any, curves: Sequence[Curve], colors: dict[int, Any]) -> None:
-    ax.axhline(0.0, color="#999999", linewidth=0.8)
-    for curve in curves:
-        beta = 100 * np.array(curve.beta)
-        ax.plot(beta, curve.loss_increase, color=colors[curve.iteration], linewidth=1.3)
-        at = [place for place, value in enumerate(curve.beta) if value == curve.chosen]
-        ax.plot(beta[at], np.array(curve.loss_increase)[at], "o", color=colors[curve.iteration])
-    ax.set_xlim(-3, 103)
-    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        points = [
+            {"x": 100 * beta, "y": loss, "name": f"iteration {curve.iteration}"}
+            | {"chosen": beta == curve.chosen}
+            for curve in curves
+            if curve.tensor == tensor
+            for beta, loss in zip(curve.beta, curve.loss_increase, strict=True)
+        ]
+        chosen = [point for point in points if point["chosen"]]
+        drawn = [rule(0.0), lines(points, key), *dots(chosen, key)]
+        last = place >= len(tensors) - columns
+        x = Axis("Pruned share (%)", -3, 103, ticks=_HALVES, sides=last)
+        side = "Increase of the loss" if place == 0 else ""
+        y = Axis(side, label=_SHORT, count=3)
+        views.append(view(x, y, drawn, title=tensor, width=width, height=75))
+    return sheet(views, footer, columns=columns)
 
 
 def _chosen_text(curves: Sequence[Curve]) -> str:

@@ -17,18 +17,14 @@ from audioprune.errors import DataError
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.claims import HELD, NOT_HELD, Bound, Side, judge
 from audioprune.report.figures.drawing import (
-    COLORS,
-    MARKERS,
     Figure,
     footer_of,
-    log_axis,
-    new_canvas,
     on_corpus,
     save_figure,
     slug,
-    styled,
     times,
 )
+from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.model_tables import jobs_of, main_metrics, notes_of, told_of
 from audioprune.report.request import Request
 from audioprune.report.runs.corpora import Corpus
@@ -246,8 +242,8 @@ def small_figure(folder: Path, name: str, found: Sequence[Entry]) -> Figure | No
     """Draw scores against file bytes and against multiplications, both on a log axis.
 
     Args:
-        folder: Where the PNG and the CSV go.
-        name: Stem of both files.
+        folder: Where the files go.
+        name: Stem of all of them.
         found: Entries of one corpus; the mixture is drawn as a level.
 
     Returns:
@@ -264,54 +260,43 @@ def small_figure(folder: Path, name: str, found: Sequence[Entry]) -> Figure | No
         models[0].entry.corpus,
     )
     told = "; ".join(f"{place}: {small.name}, {small.kind}" for place, small in _placed(models))
-    with styled():
-        canvas = new_canvas(9.2, 2.9 * len(metrics), footer_of([s.entry.scale for s in models]))
-        axes = canvas.subplots(len(metrics), len(COSTS), squeeze=False, sharey="row")
-        for row, metric in zip(axes, metrics, strict=True):
-            for ax, cost in zip(row, COSTS, strict=True):
-                _draw(ax, models, metric, cost)
-                _draw_mixture(ax, found, metric)
-            row[0].set_ylabel(metric_column(metric, "").header)
-        handles = {
-            label: handle
-            for ax in axes.flat
-            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        table = _as_csv(models, metrics)
-        return save_figure(canvas, folder, name, table, f"{caption} {told}.", f"{caption} {told}.")
+    views = [
+        Front(_cost_title(cost), metric_column(metric, "").header, (), _mixture(found, metric))
+        for metric in metrics
+        for cost in COSTS
+    ]
+    marks = [_mark(place, small, metrics) for place, small in _placed(models)]
+    footer = footer_of([small.entry.scale for small in models])
+    chart = front_chart(marks, views, footer=footer, alt=f"{caption} {told}.")
+    return save_figure(chart, folder, name, _as_csv(models, metrics), f"{caption} {told}.")
 
 
 def _placed(models: Sequence[Small]) -> list[tuple[int, Small]]:
     return list(enumerate(models, 1))
 
 
-def _draw(ax: Any, models: Sequence[Small], metric: str, cost: str) -> None:
-    title, unit, scale = COSTS[cost]
-    factor = FORMATS[metric_column(metric, "").style].factor
-    for place, small in _placed(models):
-        x, y = small.cost(cost), small.entry.score(metric).mean
-        if not x or y is None:
-            continue
-        kind = KINDS.index(small.kind)
-        half = _half(small, metric)
-        ax.errorbar(
-            scale * x,
-            factor * y,
-            yerr=None if half is None else factor * half,
-            color=COLORS[kind],
-            marker=MARKERS[kind],
-            fillstyle="none" if no_better(small.entry) else "full",
-            linestyle="none",
-            capsize=2,
-            label=small.kind,
-        )
-        ax.annotate(
-            str(place), (scale * x, factor * y), (5, 4), textcoords="offset points", fontsize=8
-        )
-    log_axis(ax)
-    ax.margins(0.12)
-    ax.set_xlabel(f"{title[0].upper()}{title[1:]} ({unit})")
+def _cost_title(cost: str) -> str:
+    title, unit, _ = COSTS[cost]
+    return f"{title[0].upper()}{title[1:]} ({unit})"
+
+
+def _mark(place: int, small: Small, metrics: Sequence[str]) -> Mark:
+    scores, spreads = {}, {}
+    for metric in metrics:
+        column = metric_column(metric, "")
+        factor = FORMATS[column.style].factor
+        scores[column.header] = times(factor, small.entry.score(metric).mean)
+        spreads[column.header] = times(factor, _half(small, metric))
+    return Mark(
+        row=small.entry.identity,
+        name=f"{place}: {small.name}, {small.kind}",
+        group=small.kind,
+        text=str(place),
+        hollow=bool(no_better(small.entry)),
+        costs={_cost_title(cost): times(COSTS[cost][2], small.cost(cost)) for cost in COSTS},
+        scores=scores,
+        spreads=spreads,
+    )
 
 
 def _half(small: Small, metric: str) -> float | None:
@@ -320,11 +305,11 @@ def _half(small: Small, metric: str) -> float | None:
     return known.width / 2 if known else None
 
 
-def _draw_mixture(ax: Any, found: Sequence[Entry], metric: str) -> None:
-    factor = FORMATS[metric_column(metric, "").style].factor
+def _mixture(found: Sequence[Entry], metric: str) -> tuple[str, float] | None:
     levels = [each.score(metric).mean for each in found if each.variant == "mixture"]
-    if levels and levels[0] is not None:
-        ax.axhline(factor * levels[0], color="#555555", linestyle=(0, (4, 3)), label="unprocessed")
+    mean = levels[0] if levels else None
+    factor = FORMATS[metric_column(metric, "").style].factor
+    return None if mean is None else ("unprocessed", factor * mean)
 
 
 def _as_csv(models: Sequence[Small], metrics: Sequence[str]) -> str:
@@ -363,7 +348,7 @@ def write_small_models(request: Request) -> list[Path]:
     ]
     for stem, members in _by_corpus(found).items():
         figure = small_figure(request.out / "figures", stem, members)
-        written += [figure.png, figure.csv] if figure else []
+        written += figure.files if figure else []
     return written
 
 

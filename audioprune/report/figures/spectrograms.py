@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from audioprune.report.clips import TRUE, Clip, version_text
-from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, footer_of, save_figure
+from audioprune.report.figures.pixels import image, legend
+from audioprune.report.figures.views import Axis, plot_width, sheet, view
 from audioprune.report.runs.entry import condition_text
 from audioprune.report.tables import csv_text
 
 _MAX_FRAMES = 300
 _FLOOR_DB = -60.0
 _LOWEST_KHZ = 0.1
+_LEFT, _HEIGHT = 40, 90  # pixels
+_RAMP = "magma"
 Levels = tuple[np.ndarray, float, float]
 
 
@@ -26,8 +30,8 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
     Levels are in dB below the loudest point of the clean signal.
 
     Args:
-        folder: Where the PNG and the CSV go.
-        name: Stem of both files.
+        folder: Where the files go.
+        name: Stem of all of them.
         clip: The item; one panel per version.
     """
     drawn = {version: _levels(path) for version, path in clip.versions.items()}
@@ -40,27 +44,26 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
         f"{clip.model}, {condition_text(clip.condition)}, item {clip.item}: "
         f"{', '.join(map(version_text, drawn)).lower()}."
     )
-    columns = len(drawn) if len(drawn) <= 4 else 3
-    rows = math.ceil(len(drawn) / columns)
-    with styled():
-        canvas = new_canvas(2.7 * columns + 0.8, 2.4 * rows, footer_of([clip.job.scale]))
-        axes = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        for ax in axes.flat[len(drawn) :]:
-            ax.set_axis_off()
-        for place, (version, values) in enumerate(drawn.items()):
-            image = _draw(axes.flat[place], values, top, version_text(version))
-            axes.flat[place].set_xlabel("Time (s)" if place >= len(drawn) - columns else "")
-            axes.flat[place].set_ylabel("Frequency (kHz)" if place % columns == 0 else "")
-            axes.flat[place].tick_params(labelbottom=place >= len(drawn) - columns)
-        canvas.colorbar(image, ax=axes, label="Level (dB)", pad=0.02)
-        return save_figure(
-            canvas,
-            folder,
-            name,
-            _as_csv(drawn, top),
-            f"Spectrograms. {caption}",
-            f"Spectrograms of {caption}",
-        )
+    columns = min(2, len(drawn))
+    width = plot_width(columns, left=_LEFT / columns + 4)
+    longest = max(seconds for _, seconds, _ in drawn.values())
+    highest = max(top_khz for _, _, top_khz in drawn.values())
+    views = []
+    for place, (version, (levels, seconds, top_khz)) in enumerate(drawn.items()):
+        part = width * seconds / longest, _HEIGHT * top_khz / highest
+        layers = [
+            image(levels - top, _FLOOR_DB, 0.0, _RAMP, part, _HEIGHT),
+            legend("Level (dB)", _FLOOR_DB, 0.0, _RAMP),
+        ]
+        last = place >= len(drawn) - columns
+        x = Axis("Time (s)", 0.0, longest, grid=False, sides=last)
+        y = Axis("Frequency (kHz)", 0.0, highest, grid=False, sides=place % columns == 0)
+        made = view(x, y, layers, title=version_text(version), width=width, height=_HEIGHT)
+        views.append(made)
+    chart = Chart(
+        sheet(views, footer_of([clip.job.scale]), columns=columns), f"Spectrograms of {caption}"
+    )
+    return save_figure(chart, folder, name, _as_csv(drawn, top), f"Spectrograms. {caption}")
 
 
 def _loudest(values: Levels) -> float:
@@ -71,23 +74,6 @@ def _loudest(values: Levels) -> float:
     levels, _, top_khz = values
     first = min(math.ceil(_LOWEST_KHZ / top_khz * (levels.shape[0] - 1)), levels.shape[0] - 1)
     return float(levels[first:].max())
-
-
-def _draw(ax: Any, values: Levels, top: float, title: str) -> Any:
-    levels, seconds, top_khz = values
-    ax.set_title(title, loc="left")
-    ax.grid(False)
-    extent = (0, seconds, 0, top_khz)
-    return ax.imshow(
-        levels - top,
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        cmap="magma",
-        vmin=_FLOOR_DB,
-        vmax=0,
-        interpolation="none",
-    )
 
 
 def _levels(path: Path) -> Levels:

@@ -33,8 +33,9 @@ def layer_table(facts: Mapping[str, Any]) -> str:
 def group_text(group: Mapping[str, Any]) -> str:
     """Say which layers write and read the units of a group."""
     written, read = _names(group["written_by"]), _names(group["read_by"])
-    inexact = "" if group["exact"] else "; a normalisation mixes them, so that outputs change"
-    return f"{group['units']} units, written by {written}, read by {read}{inexact}"
+    inexact = "" if group["exact"] else "; taking them out is not the same as setting them to zero"
+    why = f", for {group['why_inexact']}" if group.get("why_inexact") else ""
+    return f"{group['units']} units, written by {written}, read by {read}{inexact}{why}"
 
 
 def closing_text(facts: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from audioprune.errors import DataError
 from audioprune.files import write_atomic
 from audioprune.report.claims import HELD, NOT_HELD, NOT_MEASURED, Claim
-from audioprune.report.figures.drawing import Figure, footer_of
+from audioprune.report.figures.drawing import Figure, drawn_as, footer_of
 from audioprune.report.page import Section
 from audioprune.report.paper import ClaimsPart, Evidence, Paper
 from audioprune.report.papers import papers
@@ -80,7 +80,8 @@ def write_results(folder: Path) -> list[Path]:
     Returns:
         The written files; the same rows give the same text again.
     """
-    pages = [_page(paper, folder) for paper in papers().values()]
+    with drawn_as("png"):
+        pages = [_page(paper, folder) for paper in papers().values()]
     files = [write_atomic(folder / f"{page.paper.name}.md", page.text) for page in pages]
     return [*files, write_atomic(folder / "index.md", _index(pages))]
 

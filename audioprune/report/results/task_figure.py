@@ -6,27 +6,25 @@ of task.py; nothing is judged here.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
-    COLORS,
     Figure,
     corpus_folders,
     footer_of,
-    new_canvas,
     save_figure,
     slug,
-    styled,
 )
+from audioprune.report.figures.theme import WIDTH, chosen_text, wrapped
+from audioprune.report.figures.views import Axis, dots, rule, score_axis, sheet, view, whiskers
 from audioprune.report.results.task import Gain, all_gains
 from audioprune.report.runs.entry import Entry
 from audioprune.report.tables import FORMATS, METRICS, csv_text
 
-_ROW_IN = 0.32
-_LEAST_IN = 1.1
-_NAME_CHARS = 40
+_ROW_PX, _NAME_PX = 26, 135
 _HEADER = ("model", "against", "metric", "gain", "low", "high", "over", "seeds")
 
 
@@ -52,34 +50,33 @@ def _figure(folder: Path, metric: str, gains: Sequence[Gain], sentence: str) -> 
     title, style = METRICS.get(metric, (metric, "fine"))
     kind = FORMATS.get(style, FORMATS["fine"])
     unit = f" ({'points' if kind.unit == '%' else kind.unit})" if kind.unit else ""
+    points: list[dict[str, Any]] = []
+    names: dict[str, list[str]] = {}
+    for place, gain in enumerate(gains):
+        known, mean = _ends(gain, kind.factor), kind.factor * gain.mean
+        names[str(place)] = wrapped(gain.name, _NAME_PX)[:2]
+        told = f"{gain.name}\n{title}{unit}: {mean:+.4g}"
+        point = {"x": mean, "y": str(place), "row": gain.entry.identity, "told": told}
+        points.append({**point, "hollow": bool(gain.mark), **known})
+    against = gains[0].against
+    ends = [point[name] for point in points for name in ("x", "low", "high") if name in point]
+    x = score_axis(f"{title}{unit}: gain over {against}", [0.0, *ends])
+    y = Axis("", names=tuple(names), grid=True, label=chosen_text(names, "datum.label"))
+    zero = rule(0.0, upright=True, dashed=True)
+    layers = [zero, *whiskers(points, flat=True), *dots(points)]
+    drawn = view(x, y, layers, width=WIDTH - _NAME_PX - 18, height=_ROW_PX * len(gains))
     footer = footer_of([gain.entry.scale for gain in gains])
-    with styled():
-        canvas = new_canvas(7.0, _LEAST_IN + _ROW_IN * len(gains), footer)
-        ax = canvas.subplots()
-        for place, gain in enumerate(gains):
-            ends = gain.interval
-            half = kind.factor * (ends.mean - ends.low) if ends else None
-            ax.errorbar(
-                [kind.factor * gain.mean],
-                [place],
-                xerr=half,
-                fmt="o",
-                color=COLORS[0],
-                markerfacecolor="white" if gain.mark else COLORS[0],
-                capsize=3,
-            )
-        ax.axvline(0.0, color="#555555", linestyle=(0, (4, 3)), linewidth=1.2)
-        names = ["\n".join(textwrap.wrap(gain.name, _NAME_CHARS)[:2]) for gain in gains]
-        ax.set_yticks(range(len(gains)), names)
-        ax.set_ylim(len(gains) - 0.5, -0.5)
-        ax.set_xlabel(f"{title}{unit}: gain over {gains[0].against}")
-        against = gains[0].against
-        caption = (
-            f"{title}: gain of every model over {against}, mean over all test conditions with its "
-            f"95 % interval where there are two seeds or more. Hollow: no better than what needs "
-            f"no model.{sentence}"
-        )
-        told = "; ".join(f"{gain.name} {kind.factor * gain.mean:+.2f}" for gain in gains[:12])
-        stem = f"gain-{slug(metric)}"
-        table = csv_text(_HEADER, [gain.line(kind.factor) for gain in gains])
-        return save_figure(canvas, folder, stem, table, caption, f"{caption} {told}.")
+    caption = (
+        f"{title}: gain of every model over {against}, mean over all test conditions with its "
+        f"95 % interval where there are two seeds or more. Hollow: no better than what needs "
+        f"no model.{sentence}"
+    )
+    listed = "; ".join(f"{gain.name} {kind.factor * gain.mean:+.2f}" for gain in gains[:12])
+    chart = Chart(sheet([drawn], footer, marks=True), f"{caption} {listed}.")
+    table = csv_text(_HEADER, [gain.line(kind.factor) for gain in gains])
+    return save_figure(chart, folder, f"gain-{slug(metric)}", table, caption)
+
+
+def _ends(gain: Gain, factor: float) -> dict[str, float]:
+    ends = gain.interval
+    return {"low": factor * ends.low, "high": factor * ends.high} if ends else {}

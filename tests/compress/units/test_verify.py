@@ -41,7 +41,8 @@ def test_a_wrong_reader_is_named_and_only_that_one() -> None:
         for part in bad.slices
     )
     with pytest.raises(
-        ConfigError, match=r"within 1e-05, got a difference of .*; correct '2' \(\d.*\)$"
+        ConfigError,
+        match=r"within 1e-05, got a difference of .*; correct '2' \(a difference of \d.*\)$",
     ):
         verify_units(model, [good, replace(bad, slices=swapped)], torch.ones(2, 3), seed=1)
 

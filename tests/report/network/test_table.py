@@ -34,7 +34,11 @@ def test_what_is_said_of_layers_and_groups() -> None:
     assert removable_text(tied) == "yes, with b, c, d, e and 2 more"
     crossed = {**FACTS["groups"][0], "exact": False, "read_by": []}
     assert group_text(crossed).endswith(
-        "read by nothing; a normalisation mixes them, so that outputs change"
+        "read by nothing; taking them out is not the same as setting them to zero"
+    )
+    known = {**crossed, "why_inexact": "'softmax' weighs its units against one another"}
+    assert group_text(known).endswith(
+        "to zero, for 'softmax' weighs its units against one another"
     )
 
 

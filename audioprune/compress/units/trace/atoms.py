@@ -38,10 +38,11 @@ class Product:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that is said of atoms, with its reason."""
+    """Something that is said of atoms, with its reason and the number of the operation."""
 
     ids: Ids
     why: str
+    at: int = 0
 
 
 class Atoms:
@@ -49,10 +50,12 @@ class Atoms:
 
     def __init__(self) -> None:
         self.count = 1
+        self.now = 0  # number of the operation that runs
         self.starts: list[int] = []
         self.axes: list[tuple[str, int]] = []
         self.own: dict[tuple[str, int], Ids] = {}
         self.edges: list[tuple[Ids, Ids]] = []
+        self.joined_by: list[str] = []  # what made each edge
         self.pins: list[Mark] = []
         self.crossed: list[Mark] = []
         self.summed: list[Mark] = []
@@ -82,6 +85,7 @@ class Atoms:
         both = (one != FIXED) & (other != FIXED)
         if both.any():
             self.edges.append((one[both], other[both]))
+            self.joined_by.append(where)
         alone = np.concatenate((one[~both], other[~both]))
         if alone.any():
             self.pin(alone, f"{where} joins it with what has no units")
@@ -95,8 +99,8 @@ class Atoms:
     def cross(self, ids: Ids, why: str) -> None:
         """Say that without the units of some atoms the output is not that with zero units."""
         ids = ids[ids != FIXED]
-        if len(ids) and not self._is_known("cross", ids):
-            self.crossed.append(Mark(ids, why))
+        if len(ids):
+            self.crossed.append(Mark(ids, why, self.now))
 
     def sum(self, ids: Ids) -> None:
         """Say that the units of some atoms are summed without weights."""
@@ -121,6 +125,20 @@ class Atoms:
             self._copies[key] = new
             self.unite(ids, new, "")
         return self._copies[key]
+
+    def tied_by(self, ids: Ids) -> str:
+        """Return what made one unit of all of some atoms; nothing where a choice of rows did."""
+        low, high = 0, len(self.edges)
+        if not self._is_one(ids, high):
+            return ""
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._is_one(ids, middle) else (middle + 1, high)
+        return self.joined_by[low - 1] if low else ""
+
+    def _is_one(self, ids: Ids, count: int) -> bool:
+        found = classes(self.count, self.edges[:count])[ids]
+        return bool((found == found[0]).all())
 
     def split(self, ids: Ids, count: int, where: str) -> tuple[Ids | None, Ids | None]:
         """See one axis as rows and columns.

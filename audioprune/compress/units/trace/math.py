@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from audioprune.compress.units.trace.labels import Axis, Flags, Labels
-from audioprune.compress.units.trace.moves import Rule
+from audioprune.compress.units.trace.moves import Rule, draws_units
 from audioprune.compress.units.trace.tape import Tape, tensors_in
 
-_TRIED = (0.7, -1.3, 2.1, 0.4)  # for numbers that a unit does not set to zero
+# for numbers that a unit does not set to zero; large ones pass every threshold
+_TRIED = (0.7, -1.3, 2.1, 0.4, 1e6, -1e6)
 _known: dict[Any, bool] = {}
 
 
@@ -133,7 +134,11 @@ def _numbers(kind: torch.dtype, zero: bool, turn: int) -> Tensor:
         return torch.zeros(len(_TRIED), dtype=kind)
     if kind == torch.bool:
         return torch.tensor([True, False] * (len(_TRIED) // 2)).roll(turn)
-    return (torch.tensor(_TRIED).roll(turn) * (1 if kind.is_floating_point else 3)).to(kind)
+    numbers = torch.tensor(_TRIED).roll(turn)
+    if not kind.is_floating_point and not kind.is_complex:
+        most = torch.iinfo(kind).max
+        numbers = (3 * numbers).clamp(max(-most, torch.iinfo(kind).min), most)
+    return numbers.to(kind)
 
 
 def _write_in_place(tape: Tape, out: Tensor, result: Labels) -> None:
@@ -145,13 +150,15 @@ def _write_in_place(tape: Tape, out: Tensor, result: Labels) -> None:
     tape.put(out, result)
     base = out._base
     if base is not None and tape.knows(base):
-        worse = any(
-            old is not None and new is not None and bool((old.zero & ~new.zero).any())
-            for old, new in zip(before.axes, result.axes, strict=True)
-        )
-        if worse:
-            axes = [axis and axis.with_zero(False) for axis in tape.get(base).axes]
-            tape.put(base, Labels(axes, tape.get(base).own))
+        axes = list(tape.get(base).axes)
+        for old, new in zip(before.axes, result.axes, strict=True):
+            if old is None or new is None or not (old.zero & ~new.zero).any():
+                continue
+            same = [axis is not None and bool(np.isin(old.ids, axis.ids).any()) for axis in axes]
+            for dim, axis in enumerate(axes):
+                if axis is not None and (same[dim] or not any(same)):
+                    axes[dim] = axis.with_zero(False)
+        tape.put(base, Labels(axes, tape.get(base).own))
 
 
 def _copy(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
@@ -184,7 +191,7 @@ def _reduce(
         if axis is None:
             continue
         tape.atoms.sum(axis.ids)
-        if name in _SUMS:
+        if name in _SUMS and not _by_the_least(args):
             tape.atoms.cross(axis.ids[~axis.zero], f"{tape.where} sums constants of its units")
             if labels.own:  # the sum has to miss nothing
                 tape.atoms.role(axis.ids, "write")
@@ -202,6 +209,29 @@ def _reduce(
             axes.append(axis and (axis if name not in _LOSES_ZERO else axis.with_zero(False)))
     for tensor in tensors_in(out):
         tape.put(tensor, Labels(list(axes), labels.own))
+
+
+def _by_the_least(args: tuple[Any, ...]) -> bool:
+    """Tell whether a norm is of an order at which zeros count, such as the least of all."""
+    order = args[1] if len(args) > 1 else None
+    return isinstance(order, int | float) and order <= 0
+
+
+def _drawn(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """Follow random numbers, one for each position; a dropout keeps what is zero."""
+    name = func.overloadpacket.__name__
+    keeps = name in ("native_dropout", "rrelu_with_noise")
+    labels = tape.get(args[0])
+    # outside of training it is a plain slope
+    if name != "rrelu_with_noise" or (len(args) > 4 and args[4]):
+        draws_units(tape, labels)
+    for number, tensor in enumerate(tensors_in(out)):
+        kept = keeps and number == 0
+        axes = [axis and (axis if kept else axis.with_zero(False)) for axis in labels.axes]
+        if tensor is args[0]:
+            _write_in_place(tape, tensor, Labels(axes))
+        else:
+            tape.put(tensor, Labels(axes))
 
 
 def _dims_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> set[int]:
@@ -270,6 +300,8 @@ _GROUPS: list[tuple[Rule, tuple[str, ...]]] = [
     (_along, ("_softmax", "_safe_softmax", "_log_softmax", "cumsum", "cumprod", "sort", "topk",
               "logcumsumexp")),
     (_glu, ("glu",)),
+    (_drawn, ("bernoulli", "bernoulli_", "native_dropout", "rrelu_with_noise", "uniform_",
+              "normal_", "exponential_", "log_normal_", "cauchy_", "geometric_", "random_")),
     (pointwise, ("_prelu_kernel", "complex", "polar", "where", "masked_fill", "angle",
                  "masked_fill_", "fill_", "zero_", "real", "imag", "atan2", "addcmul", "addcdiv",
                  "lerp", "clamp", "softplus", "hardswish", "log_sigmoid_forward")),

@@ -233,12 +233,57 @@ def _pad(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], o
         tape.put(out, Labels(axes, labels.own))
 
 
+def _shuffle(
+    tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> None:
+    """Follow channels that take turns: groups and their channels are exchanged."""
+    given, groups = args[0], args[1]
+    labels, shape = tape.get(given), given.shape
+    seen = torch.Size((shape[0], groups, shape[1] // groups, *shape[2:]))
+    axes = reshape(tape, labels.axes, shape, seen)
+    axes[1], axes[2] = axes[2], axes[1]
+    turned = torch.Size((shape[0], shape[1] // groups, groups, *shape[2:]))
+    tape.put(out, Labels(reshape(tape, axes, turned, shape), labels.own))
+
+
+def _pixel_shuffle(
+    tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> None:
+    """Follow channels of which several become one with finer rows and columns."""
+    given, factor = args[0], args[1]
+    labels, shape = tape.get(given), given.shape
+    *first, channels, rows, columns = shape
+    count = len(first)
+    seen = torch.Size((*first, channels // factor**2, factor, factor, rows, columns))
+    axes = reshape(tape, labels.axes, shape, seen)
+    order = [*range(count + 1), count + 3, count + 1, count + 4, count + 2]
+    axes, turned = [axes[dim] for dim in order], torch.Size(seen[dim] for dim in order)
+    tape.put(out, Labels(reshape(tape, axes, turned, out.shape), labels.own))
+
+
+def _pack(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """Follow sequences of several lengths whose steps are laid one behind the other."""
+    given = tape.get(args[0])
+    for axis in given.axes[:2]:
+        if axis is not None:
+            tape.atoms.pin(axis.ids, f"{tape.where} takes its positions for steps in time")
+    tape.put(out[0], Labels([None, *given.axes[2:]]))
+    tape.keep(out[1])
+
+
+def draws_units(tape: Tape, labels: Labels) -> None:
+    """Say that every unit has random numbers of its own, in evaluation too."""
+    for axis in labels.axes if not tape.training else ():
+        if axis is not None:
+            tape.atoms.cross(axis.ids, f"{tape.where} draws random numbers for its units")
+
+
 def factory(
     tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> None:
     """Label a new constant tensor: its axes are as long as whatever it is joined with."""
     name = func.overloadpacket.__name__
-    zero = "zeros" in name
+    zero = "zeros" in name or "full" in name and not args[2 if name == "new_full" else 1]
     if name.endswith("_like"):
         axes = [axis and axis.with_zero(zero) for axis in tape.get(args[0]).axes]
     else:
@@ -246,6 +291,8 @@ def factory(
         for length in out.shape:
             new = Axis(tape.atoms.fresh(length), np.full(length, zero))
             axes.append(new if length > 1 else None)
+    if name in _DRAWN:
+        draws_units(tape, Labels(axes))
     tape.put(out, Labels(axes))
 
 
@@ -258,6 +305,7 @@ def fixed_factory(
 
 
 # fmt: off
+_DRAWN = {"rand", "randn", "rand_like", "randn_like", "normal"}
 _GROUPS: list[tuple[Rule, tuple[str, ...]]] = [
     (_view, ("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "squeeze_", "unsqueeze_",
              "_reshape_alias", "view_copy")),
@@ -276,8 +324,10 @@ _GROUPS: list[tuple[Rule, tuple[str, ...]]] = [
     (_pad, ("constant_pad_nd",)),
     (probe, ("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d",
              "im2col", "flip", "repeat", "as_strided", "unfold", "roll", "index", "index_select",
-             "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle",
-             "diagonal", "tril", "triu", "rot90")),
+             "pixel_unshuffle", "diagonal", "tril", "triu", "rot90")),
+    (_shuffle, ("channel_shuffle", "native_channel_shuffle")),
+    (_pixel_shuffle, ("pixel_shuffle",)),
+    (_pack, ("_pack_padded_sequence",)),
     (factory, ("zeros", "ones", "empty", "full", "rand", "randn", "zeros_like", "ones_like",
                "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
                "new_full", "new_empty", "empty_strided", "new_empty_strided", "normal")),

@@ -7,13 +7,14 @@ operation without a rule pins all units on its inputs, so that nothing wrong is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from audioprune.compress.eval_mode import evaluating
@@ -21,39 +22,77 @@ from audioprune.compress.units.declare import tensors_of
 from audioprune.compress.units.trace import layers, math, moves
 from audioprune.compress.units.trace.tape import Tape, tensors_in
 from audioprune.compress.units.trimmed_layers import is_countable
+from audioprune.compress.weight_norm import copy_of
 
 _READS_VALUE = "_local_scalar_dense"  # what if, int(), float() and item() come to
+_TAKES_VALUES = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
+_RULE_FAILS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_TRAINING_FAILS = (*_RULE_FAILS, ArithmeticError)
 _RULES = {**math.RULES, **moves.RULES, **layers.RULES}
 
 
-def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tape:
+def record(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool = False
+) -> Tape:
     """Run a model once in evaluation mode without gradients.
 
     Args:
-        model: The model; parameters of one memory have to be one parameter.
+        model: The model, which may remember the pass; parameters of one memory have to be one
+            parameter.
         args: Positional arguments of its forward pass.
         kwargs: Keyword arguments.
+        training: Run a copy in training mode too, where a model may use layers of its own.
 
     Returns:
         What is known of its units; those on an output of the model are pinned.
     """
-    names = {id(tensor): name for name, tensor in tensors_of(model).items() if tensor.numel()}
-    tape = Tape(names, frozenset(_counted_norms(model)))
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(evaluating(model))
-        stack.enter_context(_plain_kernels())
-        stack.enter_context(_told_modules(model, tape))
-        stack.enter_context(_Recorder(tape, (args, kwargs)))
-        outputs = model(*args, **kwargs)
+    tape = Tape(_names(model), frozenset(_counted_norms(model)))
+    twin = copy_of(model).train() if training else None
+    outputs = _run(model, tape, args, kwargs)
     tape.pin_all(outputs, "its output leaves the model")
+    tape.forget_unused(outputs)
+    if twin is not None:
+        _run_in_training(twin, tape, args, kwargs)
     _tie_recurrent(model, tape)
     if tape.branches:
-        tape.pin_everything(
-            f"forward takes its way by a value of {tape.branches[0]}, so that one pass does not "
-            f"show all; use torch.where instead"
-        )
+        tape.pin_everything(tape.branches[0])
     return tape
+
+
+def _names(model: nn.Module) -> dict[int, str]:
+    return {id(tensor): name for name, tensor in tensors_of(model).items() if tensor.numel()}
+
+
+def _run(model: nn.Module, tape: Tape, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run a model in the mode that it is in, and return what it returns."""
+    recorder = _Recorder(tape, (args, kwargs))
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if not tape.training:
+            stack.enter_context(evaluating(model))
+        stack.enter_context(_plain_kernels())
+        stack.enter_context(_told_modules(model, tape))
+        stack.enter_context(_Values(recorder))
+        stack.enter_context(recorder)
+        return model(*args, **kwargs)
+
+
+def _run_in_training(
+    twin: nn.Module, tape: Tape, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Follow a copy in training mode; what it does there says nothing of exactness."""
+    tape.names |= _names(twin)
+    tape.training, crossed = True, list(tape.atoms.crossed)
+    try:
+        outputs = _run(twin, tape, args, kwargs)
+    except _TRAINING_FAILS:
+        return  # a batch of one has no statistics
+    finally:
+        tape.atoms.crossed = crossed
+        tape.path.clear()
+        # so that no other tensor gets the id of one of its parameters
+        tape.kept.append(twin)
+    tape.pin_all(outputs, "its output leaves the model in training mode")
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -81,39 +120,92 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs, tape = kwargs or {}, self._tape
+        given = list(tensors_in((args, kwargs)))
         # labels belong to the tensors as they were before an operation changes them
-        labelled = any([self._tape.get(tensor).any for tensor in tensors_in((args, kwargs))])
+        labelled = any([tape.get(tensor).any for tensor in given])
         out = func(*args, **kwargs)
+        made = list(tensors_in(out))
         name = func.overloadpacket.__name__
-        self._follow_inputs(name, (args, kwargs), out)
+        self._follow_inputs(name, given, made)
         rule = _RULES.get(name)
         if rule is None and torch.Tag.pointwise in func.tags:
             rule = math.pointwise
-        self._tape.operation = name.strip("_")
+        tape.begin(name.strip("_"))
         makes = rule in (moves.factory, moves.fixed_factory)
-        if rule is not None and (labelled or makes):
-            rule(self._tape, func, args, kwargs, out)
-            return out
-        if labelled:
-            where = self._tape.where
-            self._tape.pin_all(
-                (args, kwargs), f"{where} reads it, whose effect on units is unknown"
-            )
-        for tensor in tensors_in(out):
-            self._tape.keep(tensor)
+        followed = rule is not None and (labelled or makes)
+        if rule is not None and followed:
+            self._pin_chosen(name, args)
+            try:
+                rule(tape, func, args, kwargs, out)
+            except _RULE_FAILS:
+                followed = False  # arguments of a form that the rule does not know
+        if not followed:
+            if labelled:
+                why = f"{tape.where} reads it, whose effect on units is unknown"
+                tape.pin_all(given, why)
+            for tensor in made:
+                tape.keep(tensor)
+        tape.end(given, made, func._schema.is_mutable)
         return out
 
-    def _follow_inputs(self, name: str, given: Any, out: Any) -> None:
+    def reads_values(self, name: str, tensors: Iterable[Tensor]) -> None:
+        """Note that Python reads all values of some tensors, outside of torch."""
+        self._tape.operation = name
+        for tensor in tensors:
+            where = self._tape.where
+            self._tape.pin_all(tensor, f"{where} takes its values out of torch")
+            if id(tensor) in self._of_inputs:
+                self._tape.branches.append(
+                    f"forward takes values out of torch by {where}, so that one pass does not "
+                    f"show all; use operations of torch instead"
+                )
+
+    def _pin_chosen(self, name: str, args: tuple[Any, ...]) -> None:
+        """Pin the units that a value of the input chooses among."""
+        if name not in ("index", "index_select"):
+            return
+        axes = self._tape.get(args[0]).axes
+        place = 0
+        for index in args[1] if name == "index" else [None] * args[1] + [args[2]]:
+            masks = isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
+            width = index.dim() if masks else 1
+            for axis in axes[place : place + width]:
+                if isinstance(index, Tensor) and id(index) in self._of_inputs and axis is not None:
+                    why = f"{self._tape.where} chooses among its units by a value of the input"
+                    self._tape.atoms.pin(axis.ids, why)
+            place += width
+
+    def _follow_inputs(self, name: str, given: list[Tensor], made: list[Tensor]) -> None:
         """Note what comes of the inputs, and where Python reads a value of it."""
         known = self._of_inputs
-        made_by = [known[id(each)][1] for each in tensors_in(given) if id(each) in known]
+        made_by = [known[id(each)][1] for each in given if id(each) in known]
         if not made_by:
             return
         if name == _READS_VALUE:
             self._tape.operation = made_by[0]
-            self._tape.branches.append(self._tape.where)
-        known |= {id(tensor): (tensor, name.strip("_")) for tensor in tensors_in(out)}
+            self._tape.branches.append(
+                f"forward takes its way by a value of {self._tape.where}, so that one pass does "
+                f"not show all; use torch.where instead"
+            )
+        if name == "_pack_padded_sequence":
+            made = made[:1]  # how many sequences reach each step is no value of the model
+        known |= {id(tensor): (tensor, name.strip("_")) for tensor in made}
+
+
+class _Values(TorchFunctionMode):
+    """See where values leave torch, which no operation tells."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _TAKES_VALUES:
+            self._recorder.reads_values(func.__name__, tensors_in(args[:1]))
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -27,7 +27,6 @@ from audioprune.compress.units.trace.atoms import (
 from audioprune.compress.units.trace.tape import Tape
 
 Signature = tuple[tuple[int, int], ...]  # (number of a tensor's axis, positions of one unit)
-_ALONE = "its positions are tied to one another"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def solve(tape: Tape, model: nn.Module, turned: Collection[int] = ()) -> Solutio
     crossed: dict[str, str] = {}
     for signature, units in _alike(atoms, found, pinned):
         if len(units) < 2:
-            told.setdefault(units[0].root, _ALONE)
+            told.setdefault(units[0].root, _together(atoms, signature, found, units[0].root))
             continue
         roots = [unit.root for unit in units]
         why = next((why_crossed[root] for root in roots if root in why_crossed), "")
@@ -145,6 +144,15 @@ def _alike(
     return sorted(groups.items(), key=lambda item: _writer(atoms, item[0]))
 
 
+def _together(atoms: Atoms, signature: Signature, found: Ids, root: int) -> str:
+    """Say what ties all positions of a layer to one unit, of which none can leave alone."""
+    ids = atoms.own[atoms.axes[_writer(atoms, signature)]]
+    ids = ids[found[ids] == root]
+    where = atoms.tied_by(ids)
+    by = f", by {where}" if where else ""
+    return f"its {len(ids)} positions are tied to one another{by}, so that none can leave alone"
+
+
 def _role(atoms: Atoms, number: int) -> Role:
     said = atoms.roles.get(atoms.axes[number], set())
     if "norm" in said:
@@ -208,4 +216,10 @@ def _reason(atoms: Atoms, found: Ids, told: Mapping[int, str], names: list[str])
             for root in found[ids].tolist():
                 if root in told:
                     return told[root]
-    return "it writes one position" if names else "it has no weights"
+    own = [ids for (name, _), ids in atoms.own.items() if name in names]
+    for root in found[np.concatenate(own)].tolist() if own else ():
+        if root in told:
+            return told[root]
+    return (
+        "it has a single output, which stays" if own else "it has no weights of several positions"
+    )

@@ -5,7 +5,7 @@ record.py fills it, one file of rules per kind of operation changes it, solve.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from math import prod
 from operator import mul
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.units.trace.atoms import FIXED, Atoms, Ids, Mark
@@ -30,7 +30,9 @@ class Tape:
         names: ``id`` of a parameter or buffer -> its name.
         used: Names of the parameters and buffers that were read, in order.
         counted: Names of the scales of normalisations that keep counting units that left.
-        branches: Operations that made a value by which Python may have chosen a way.
+        branches: Why one pass does not show all that the model may do.
+        training: Whether the pass is one in training mode, whose outputs prove nothing.
+        read: Of every operation the ids of what it read and made, and whether it changed any.
     """
 
     def __init__(self, names: dict[int, str], counted: frozenset[str]) -> None:
@@ -41,6 +43,9 @@ class Tape:
         self.counted = counted
         self.used: dict[str, None] = {}
         self.branches: list[str] = []
+        self.training = False
+        self.kept: list[Any] = []  # what must not be freed while ids count
+        self.read: list[tuple[set[int], set[int], bool]] = []
         # the tensors are kept, so that no id is given twice
         self._labels: dict[int, tuple[Tensor, Labels]] = {}
 
@@ -79,10 +84,30 @@ class Tape:
 
     def pin_all(self, value: Any, why: str) -> None:
         """Say that no unit on any axis of some tensors can leave."""
-        for tensor in tensors_in(value):
+        for tensor in held_in(value):
             for axis in self.get(tensor).axes:
                 if axis is not None:
                     self.atoms.pin(axis.ids, why)
+
+    def begin(self, name: str) -> None:
+        """Count an operation."""
+        self.operation = name
+        self.atoms.now = len(self.read)
+
+    def end(self, given: Sequence[Tensor], made: Sequence[Tensor], changes: bool) -> None:
+        """Note what an operation read and made."""
+        self.read.append(({id(each) for each in given}, {id(each) for each in made}, changes))
+
+    def forget_unused(self, outputs: Any) -> None:
+        """Forget what was averaged or counted for nothing, such as weights that nobody takes."""
+        wanted = {id(tensor) for tensor in held_in(outputs)}
+        used = set()
+        for number in range(len(self.read) - 1, -1, -1):
+            read, made, changes = self.read[number]
+            if changes or made & wanted:
+                used.add(number)
+                wanted |= read
+        self.atoms.crossed = [mark for mark in self.atoms.crossed if mark.at in used]
 
     def pin_everything(self, why: str) -> None:
         """Say that no unit of the model can leave, for a reason before all others."""
@@ -133,7 +158,8 @@ class Tape:
             if length < 2:
                 axes.append(None)
                 continue
-            ids = self.atoms.of_tensor(name, dim, length)
+            known = self.atoms.own.get((name, dim))
+            ids = self.atoms.of_tensor(name, dim, length) if known is None else known
             axes.append(Axis(ids, np.ones(length, dtype=np.bool_)))
         return Labels(axes, own=True)
 
@@ -143,6 +169,15 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     for leaf in tree_leaves(value):
         if isinstance(leaf, Tensor):
             yield leaf
+
+
+def held_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
+    """Yield the tensors that a model returns, those in objects of any class too."""
+    for leaf in tree_leaves(value):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif depth and not isinstance(leaf, type | nn.Module):
+            yield from held_in(list(getattr(leaf, "__dict__", {}).values()), depth - 1)
 
 
 def fixed(ids: Ids) -> bool:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.experiment.rows import read_number
+from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
-    COLORS,
-    DASHES,
     Figure,
     corpus_folders,
     footer_of,
-    new_canvas,
     save_figure,
-    styled,
+)
+from audioprune.report.figures.theme import DASHES, INK, Key, key_of, level_key, ramp
+from audioprune.report.figures.views import (
+    Axis,
+    Layer,
+    bars,
+    level,
+    lines,
+    plot_width,
+    sheet,
+    view,
+    whole_axis,
 )
 from audioprune.report.papers.p1.systems import P1Evidence, System, short_layer
 from audioprune.report.runs.job import Job
@@ -30,7 +38,7 @@ from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
 
 MOST_DRAWN = 4
-_MAPS = {"enc": "Blues", "dec": "Oranges"}
+_RAMPS = {"enc": "blue", "dec": "orange"}
 
 
 @dataclass(frozen=True)
@@ -116,98 +124,76 @@ def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
     )
     if not layers:
         return None
-    colors = layer_colors(layers)
-    columns = min(3, len(found.metrics))
+    key = layer_key(layers)
     items = job.config.get("pipeline.sensitivity_items")
     told = "the validation set" if items is None else f"{items} validation items"
     caption = (
         f"Sensitivity of {job.name}: scores of {told} when one layer alone is pruned, without "
         f"retraining."
     )
-    with styled():
-        rows = math.ceil(len(found.metrics) / columns)
-        canvas = new_canvas(2.9 * columns + 1.8, 2.6 * rows, footer_of([job.scale]))
-        axes = canvas.subplots(rows, columns, squeeze=False, sharex=True)
-        for ax in axes.flat[len(found.metrics) :]:
-            ax.set_axis_off()
-        for ax, metric in zip(axes.flat, found.metrics, strict=False):
-            _draw_sensitivity(ax, metric, found.points[metric], colors)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        canvas.legend(
-            handles,
-            labels,
-            loc="outside right upper",
-            ncols=1 + (len(layers) > 12),
-            frameon=False,
-            fontsize=7,
-        )
-        points = [
-            (metric, layer, *point)
-            for metric in found.metrics
-            for layer, own in found.points[metric].items()
-            for point in own
-        ]
-        table = csv_text(["metric", "layer", "sparsity", "score"], points)
-        return save_figure(
-            canvas,
-            folder,
-            name,
-            table,
-            caption,
-            f"{caption} Metrics: {', '.join(found.metrics)}; {len(layers)} layers.",
-        )
+    columns = min(2, len(found.metrics))
+    views = [
+        _sensitivity_view(metric, found.points[metric], key, plot_width(columns))
+        for metric in found.metrics
+    ]
+    points = [
+        (metric, layer, *point)
+        for metric in found.metrics
+        for layer, own in found.points[metric].items()
+        for point in own
+    ]
+    table = csv_text(["metric", "layer", "sparsity", "score"], points)
+    alt = f"{caption} Metrics: {', '.join(found.metrics)}; {len(layers)} layers."
+    chart = Chart(sheet(views, footer_of([job.scale]), columns=columns), alt)
+    return save_figure(chart, folder, name, table, caption)
 
 
-def _draw_sensitivity(
-    ax: Any,
+def _sensitivity_view(
     metric: str,
     layers: Mapping[str, Sequence[tuple[float, float | None]]],
-    colors: Mapping[str, Any],
-) -> None:
+    key: Key,
+    width: float,
+) -> dict[str, Any]:
     title, style = METRICS.get(metric, (metric, "fine"))
     factor, unit = FORMATS[style].factor, FORMATS[style].unit
-    for layer, points in layers.items():
-        known = [(100 * share, factor * value) for share, value in points if value is not None]
-        ax.plot(
-            [x for x, _ in known],
-            [y for _, y in known],
-            color=colors[layer],
-            linewidth=1.1,
-            label=layer,
-        )
-    ax.set_title(f"{title} ({unit})" if unit else title, loc="left")
-    ax.set_xlabel("Pruned weights of the layer (%)")
-    ax.tick_params(labelbottom=True)
-    ax.ticklabel_format(axis="y", useOffset=False)
+    rows = [
+        {"x": 100 * share, "y": factor * value, "name": layer}
+        for layer, points in layers.items()
+        for share, value in points
+        if value is not None
+    ]
+    x = Axis("Pruned weights of the layer (%)", 0, 100, count=4)
+    y = Axis(f"{title} ({unit})" if unit else title)
+    return view(x, y, [lines(rows, key, width=1.2)], width=width, height=110)
 
 
-def layer_colors(layers: Sequence[str]) -> dict[str, Any]:
-    """Return a colour for each layer: encoder blue, decoder orange, darker the deeper.
+def layer_key(layers: Sequence[str], *others: str) -> Key:
+    """Return how layers look: encoder blue, decoder orange, darker the deeper.
 
-    Others have a map of their own.
+    Others have a ramp of their own; neighbours differ in their dashes.
+
+    Args:
+        layers: Names of layers.
+        others: Names of further lines, which are black.
     """
-    import matplotlib
-
     numbers = {
-        layer: int(layer[3:]) for layer in layers if layer[:3] in _MAPS and layer[3:].isdigit()
+        layer: int(layer[3:]) for layer in layers if layer[:3] in _RAMPS and layer[3:].isdigit()
     }
-    others = [layer for layer in layers if layer not in numbers]
-    colors = {
-        layer: matplotlib.colormaps["viridis"](place / max(1, len(others) - 1))
-        for place, layer in enumerate(others)
-    }
-    for half, name in _MAPS.items():
+    rest = [layer for layer in layers if layer not in numbers]
+    colors = dict(zip(rest, ramp("viridis", len(rest)), strict=True))
+    for half, name in _RAMPS.items():
         rising = sorted(
             (layer for layer in numbers if layer.startswith(half)),
             key=numbers.__getitem__,
             reverse=half == "dec",
         )
-        shades = matplotlib.colormaps[name]
-        colors |= {
-            layer: shades(0.4 + 0.55 * place / max(1, len(rising) - 1))
-            for place, layer in enumerate(rising)
-        }
-    return colors
+        colors |= dict(zip(rising, ramp(name, len(rising)), strict=True))
+    dashes = [DASHES[place % len(DASHES)] for place in range(len(layers))]
+    return Key(
+        (*layers, *others),
+        (*(colors[layer] for layer in layers), *(INK for _ in others)),
+        dashes=(*dashes, *(DASHES[0] for _ in others)),
+    )
 
 
 def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
@@ -225,58 +211,40 @@ def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
         "Sparsity across the layers, from the input to the output of the network, and the share "
         "of all zeros that each layer holds."
     )
-    with styled():
-        canvas = new_canvas(
-            max(6.0, 0.36 * len(names) + 1.2),
-            4.6,
-            footer_of([system.entry.scale for system in shown]),
+    key = key_of([system.name for system in shown])
+    footer = footer_of([system.entry.scale for system in shown])
+    rows = [
+        {
+            "x": layer.name,
+            "name": system.name,
+            "zero": 100 * layer.sparsity,
+            "share": 100 * layer.zero_share,
+            "told": f"{system.name}, {layer.name}: {100 * layer.sparsity:.1f} % zero, "
+            f"{100 * layer.zero_share:.1f} % of all zeros",
+        }
+        for system in shown
+        for layer in system.layers
+    ]
+    below = Axis("", names=tuple(names), angle=-60.0)
+    above = replace(below, sides=False)
+    views = [
+        view(x, y, [bars([row | {"y": row[field]} for row in rows], key)], height=100)
+        for x, y, field in (
+            (above, Axis("Zero weights (%)", 0, 100), "zero"),
+            (below, Axis("Share of all zeros (%)", zero=True), "share"),
         )
-        above, below = canvas.subplots(2, 1, sharex=True)
-        width = 0.8 / len(shown)
-        for turn, system in enumerate(shown):
-            places = [
-                names.index(layer.name) + width * (turn - (len(shown) - 1) / 2)
-                for layer in system.layers
-            ]
-            color = COLORS[turn % len(COLORS)]
-            above.bar(
-                places,
-                [100 * layer.sparsity for layer in system.layers],
-                width,
-                color=color,
-                label=system.name,
-            )
-            below.bar(
-                places, [100 * layer.zero_share for layer in system.layers], width, color=color
-            )
-        above.set_ylabel("Zero weights (%)")
-        above.set_ylim(0, 100)
-        below.set_ylabel("Share of all zeros (%)")
-        below.set_xticks(range(len(names)), names, rotation=60)
-        below.set_xlim(-0.6, len(names) - 0.4)
-        for ax in (above, below):
-            ax.grid(axis="x", visible=False)
-            ax.set_axisbelow(True)
-        canvas.legend(loc="outside upper right", ncols=min(2, len(shown)), frameon=False)
-        header = ["model", "layer", "weights", "sparsity", "share of all zeros", "scale"]
-        cells = [
-            [s.name, e.name, e.weights, e.sparsity, e.zero_share, honest_scale(s.entry.scale)]
-            for s in shown
-            for e in s.layers
-        ]
-        told = "; ".join(
-            f"{layer.name} {100 * layer.sparsity:.1f} %"
-            for layer in shown[0].layers
-            if layer.sparsity
-        )
-        return save_figure(
-            canvas,
-            folder,
-            "p1_layers",
-            csv_text(header, cells),
-            caption,
-            f"{caption} {shown[0].name}: {told}.",
-        )
+    ]
+    header = ["model", "layer", "weights", "sparsity", "share of all zeros", "scale"]
+    cells = [
+        [s.name, e.name, e.weights, e.sparsity, e.zero_share, honest_scale(s.entry.scale)]
+        for s in shown
+        for e in s.layers
+    ]
+    told = "; ".join(
+        f"{layer.name} {100 * layer.sparsity:.1f} %" for layer in shown[0].layers if layer.sparsity
+    )
+    chart = Chart(sheet(views, footer), f"{caption} {shown[0].name}: {told}.")
+    return save_figure(chart, folder, "p1_layers", csv_text(header, cells), caption)
 
 
 def course_of(system: System) -> Course | None:
@@ -314,67 +282,44 @@ def schedule_figure(
     shown = [(system, course) for system in systems if (course := course_of(system))][:MOST_DRAWN]
     if not shown:
         return None
-    colors = layer_colors(
-        list(dict.fromkeys(name for _, course in shown for name in course.layers))
-    )
-    told = reported["schedule"]
+    names = list(dict.fromkeys(name for _, course in shown for name in course.layers))
+    key, levels = layer_key(names, "total"), level_key(["published total"])
+    told = level(100 * reported["schedule"]["reduction"], "published total", levels)
     caption = (
         "Compression schedule: sparsity after every pruning, in total and of every layer that "
         "is pruned."
     )
-    with styled():
-        canvas = new_canvas(
-            4.2 * len(shown) + 1.3, 3.2, footer_of([system.entry.scale for system, _ in shown])
-        )
-        axes = canvas.subplots(1, len(shown), squeeze=False, sharey=True).flat
-        for ax, (system, course) in zip(axes, shown, strict=True):
-            _draw_course(ax, course, colors)
-            ax.axhline(
-                100 * told["reduction"],
-                color="#555555",
-                linestyle=(0, (4, 3)),
-                linewidth=1.2,
-                label="published total",
-            )
-            ax.set_title(system.name, loc="left")
-        axes[0].set_ylabel("Zero weights (%)")
-        handles = {
-            label: handle
-            for ax in axes
-            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        cells = [
-            [system.name, name, epoch, share]
-            for system, course in shown
-            for name, shares in {"total": course.total, **course.layers}.items()
-            for epoch, share in zip(course.epochs, shares, strict=True)
-        ]
-        ends = "; ".join(
-            f"{system.name}: {len(c.epochs)} prunings, {100 * c.total[-1]:.1f} % in the end"
-            for system, c in shown
-        )
-        table = csv_text(["model", "layer", "epoch", "sparsity"], cells)
-        return save_figure(canvas, folder, "p1_schedule", table, caption, f"{caption} {ends}.")
-
-
-def _draw_course(ax: Any, course: Course, colors: Mapping[str, Any]) -> None:
-    for place, (name, shares) in enumerate(course.layers.items()):
-        style = DASHES[place % len(DASHES)]
-        ax.plot(
-            course.epochs,
-            [100 * share for share in shares],
-            style,
-            color=colors[name],
-            linewidth=1.3,
-            label=name,
-        )
-    ax.plot(
-        course.epochs,
-        [100 * share for share in course.total],
-        color="#000000",
-        linewidth=2.2,
-        label="total",
+    columns = min(2, len(shown))
+    views = [
+        _course_view(system.name, course, key, told, plot_width(columns))
+        for system, course in shown
+    ]
+    footer = footer_of([system.entry.scale for system, _ in shown])
+    cells = [
+        [system.name, name, epoch, share]
+        for system, course in shown
+        for name, shares in {"total": course.total, **course.layers}.items()
+        for epoch, share in zip(course.epochs, shares, strict=True)
+    ]
+    ends = "; ".join(
+        f"{system.name}: {len(c.epochs)} prunings, {100 * c.total[-1]:.1f} % in the end"
+        for system, c in shown
     )
-    ax.set_xlabel("Epoch")
-    ax.set_ylim(0, 100)
+    table = csv_text(["model", "layer", "epoch", "sparsity"], cells)
+    chart = Chart(sheet(views, footer, columns=columns), f"{caption} {ends}.")
+    return save_figure(chart, folder, "p1_schedule", table, caption)
+
+
+def _course_view(
+    name: str, course: Course, key: Key, published: Layer, width: float
+) -> dict[str, Any]:
+    rows = [
+        {"x": epoch, "y": 100 * share, "name": layer}
+        for layer, shares in {**course.layers, "total": course.total}.items()
+        for epoch, share in zip(course.epochs, shares, strict=True)
+    ]
+    total = [row for row in rows if row["name"] == "total"]
+    layers = [row for row in rows if row["name"] != "total"]
+    drawn = [lines(layers, key, width=1.2), lines(total, key, width=2.2), published]
+    y = Axis("Zero weights (%)", 0, 100)
+    return view(whole_axis("Epoch", course.epochs), y, drawn, title=name, width=width, height=130)

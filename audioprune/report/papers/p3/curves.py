@@ -5,25 +5,18 @@ Which curves there are is decided in ``figures``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.figures.drawing import (
-    COLORS,
-    DASHES,
-    MARKERS,
-    Figure,
-    footer_of,
-    new_canvas,
-    save_figure,
-    styled,
-)
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, footer_of, save_figure
+from audioprune.report.figures.theme import COLORS, DASHES, SHAPES, Key, level_key
+from audioprune.report.figures.views import Axis, Layer, bands, dots, level, lines, sheet, view
 from audioprune.report.papers.p3.tickets import Mean, Ticket, late_note, means, scales_text
 from audioprune.report.tables import csv_text
 
-_BAND = 0.13
 LOW = 10.5  # times smaller: a little beyond 90 % removed
 _RATIOS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 _LOW_RATIOS, _HIGH_RATIOS = (1, 1.4, 2, 3, 4, 6, 8, 10), (10, 14, 20, 30, 50, 100, 200, 500)
@@ -64,22 +57,11 @@ def multipliers_figure(
     shown = [
         panel for panel in panels if any(_within(panel, each.points) for each in panel.series)
     ]
-    names = list(dict.fromkeys(each.name for panel in shown for each in panel.series))
-    caption += hollow_note([each for panel in shown for each in panel.series], tickets)
-    with styled():
-        canvas = new_canvas(
-            3.5 * len(shown) + 0.6 + 0.075 * max(map(len, names)), 3.4, footer_for(tickets)
-        )
-        axes = canvas.subplots(1, len(shown), squeeze=False)[0]
-        for ax, panel in zip(axes, shown, strict=True):
-            _draw_panel(ax, panel)
-        handles = {
-            label: handle
-            for ax in axes
-            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        return saved(canvas, folder, name, shown, caption)
+    every = [each for panel in shown for each in panel.series]
+    keys = series_key(every), level_key(["unpruned network"])
+    caption += hollow_note(every, tickets)
+    views = [_panel_view(panel, keys) for panel in shown]
+    return saved(sheet(views, footer_for(tickets)), folder, name, shown, caption)
 
 
 def hollow_note(lines: Sequence[Series], tickets: Sequence[Ticket]) -> str:
@@ -92,68 +74,64 @@ def _within(panel: Axes, points: Sequence[Mean]) -> list[Mean]:
     return [point for point in points if panel.low <= point.ratio <= (panel.high or float("inf"))]
 
 
-def _draw_panel(ax: Any, panel: Axes) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
-
-    ax.set_xscale("log")
-    for each in panel.series:
-        draw_curve(ax, each, _within(panel, each.points))
-    ax.axhline(
-        1.0, color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="unpruned network"
+def series_key(every: Sequence[Series]) -> Key:
+    """Return how curves look: a colour and shape by their place, a dash of their own."""
+    named = {each.name: each for each in every}
+    return Key(
+        tuple(named),
+        tuple(COLORS[each.color % len(COLORS)] for each in named.values()),
+        tuple(SHAPES[each.color % len(SHAPES)] for each in named.values()),
+        tuple(DASHES[each.dash % len(DASHES)] for each in named.values()),
     )
-    ax.xaxis.set_major_locator(
-        FixedLocator(_LOW_RATIOS if panel.high else _HIGH_RATIOS if panel.low > 1 else _RATIOS)
-    )
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(
-        lambda value, _: f"{value:g}x\n{100 - 100 / value:.{1 if value > 100 else 0}f} %"
-    )
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_title(panel.title, loc="left")
-    ax.set_xlabel("Prune ratio; removed weights")
-    ax.set_ylabel("Test error multiplier")
 
 
-def draw_curve(
-    ax: Any,
+def _panel_view(panel: Axes, keys: tuple[Key, Key]) -> dict[str, Any]:
+    points = [(each, _within(panel, each.points)) for each in panel.series]
+    ratios = [point.ratio for _, own in points for point in own]
+    wanted = _LOW_RATIOS if panel.high else _HIGH_RATIOS if panel.low > 1 else _RATIOS
+    low, high = min(ratios) / 1.05, max(ratios) * 1.05
+    ticks = {
+        float(value): (f"{value:g}x", f"{100 - 100 / value:.{1 if value > 100 else 0}f} %")
+        for value in wanted
+        if low <= value <= high
+    }
+    x = Axis("Prune ratio; removed weights", low, high, log=True, ticks=ticks)
+    layers: list[Layer] = []
+    for each, own in points:
+        layers += curve(each, own, keys[0])
+    layers.append(level(1.0, "unpruned network", keys[1]))
+    return view(x, Axis("Test error multiplier"), layers, title=panel.title, height=130)
+
+
+def curve(
     each: Series,
     points: Sequence[Mean],
+    key: Key,
     x_of: Callable[[Mean], float] = lambda point: point.ratio,
-) -> None:
-    """Draw some points of a curve with their band.
+) -> list[Layer]:
+    """Return some points of a curve with their band.
 
-    Rounds that not all lotteries reached have hollow markers.
+    Rounds that not all lotteries reached have hollow dots.
     """
-    color = COLORS[each.color % len(COLORS)]
-    x, y = [x_of(point) for point in points], [point.mean for point in points]
-    ax.plot(
-        x,
-        y,
-        color=color,
-        linestyle=DASHES[each.dash % len(DASHES)],
-        marker=MARKERS[each.color % len(MARKERS)],
-        label=each.name,
-    )
-    hollow = [
-        (place, value)
-        for place, value, point in zip(x, y, points, strict=True)
-        if point.runs < each.runs
+    rows = [
+        {
+            "x": x_of(point),
+            "y": point.mean,
+            "low": point.least,
+            "high": point.largest,
+            "name": each.name,
+            "hollow": point.runs < each.runs,
+            "told": f"{each.name}\n{100 * point.removed:.3g} % removed: {point.mean:.4g}",
+        }
+        for point in points
     ]
-    marker = MARKERS[each.color % len(MARKERS)]
-    places, values = [place for place, _ in hollow], [value for _, value in hollow]
-    ax.plot(places, values, marker, color=color, markerfacecolor="white", zorder=3)
-    if each.runs > 1:
-        ax.fill_between(
-            x,
-            [point.least for point in points],
-            [point.largest for point in points],
-            color=color,
-            alpha=_BAND,
-            linewidth=0,
-        )
+    drawn = [lines(rows, key), *dots(rows, key, size=26)]
+    return [bands(rows, key), *drawn] if each.runs > 1 else drawn
 
 
-def saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption: str) -> Figure:
+def saved(
+    spec: Mapping[str, Any], folder: Path, name: str, panels: Sequence[Axes], caption: str
+) -> Figure:
     rows = [
         [
             panel.title,
@@ -186,9 +164,8 @@ def saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption:
     ends = "; ".join(
         f"{row[1]}: {row[5]:.3g} at {row[3]:.3g} %" for row in rows if row[0] == panels[0].title
     )
-    return save_figure(
-        canvas, folder, name, csv_text(header, rows), caption, f"{caption} {ends[:900]}."
-    )
+    chart = Chart(spec, f"{caption} {ends[:900]}.")
+    return save_figure(chart, folder, name, csv_text(header, rows), caption)
 
 
 def footer_for(tickets: Sequence[Ticket]) -> str:

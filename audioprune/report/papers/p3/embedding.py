@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.figures.drawing import (
-    COLORS,
-    MARKERS,
-    Figure,
-    new_canvas,
-    save_figure,
-    styled,
-)
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, save_figure
 from audioprune.report.figures.pareto import pareto_front
+from audioprune.report.figures.theme import COLORS, QUIET, SHAPES, WIDTH, Key, level_key
+from audioprune.report.figures.views import (
+    Axis,
+    beside,
+    dots,
+    level,
+    log_axis,
+    rings,
+    sheet,
+    view,
+)
 from audioprune.report.papers.p3.curves import footer_for
 from audioprune.report.papers.p3.tickets import CRITERIA, Ticket, chosen, smallest
 from audioprune.report.platforms import Platform
@@ -53,67 +58,86 @@ def embedding_figure(
         "that are no better than a trivial prediction are ringed nowhere. Dashed: the limits of "
         "the platforms. After Figure 5."
     )
-    with styled():
-        canvas = new_canvas(3.3 * len(_COSTS) + 2.2, 3.8, footer_for(trimmed))
-        axes = canvas.subplots(1, len(_COSTS))
-        for ax, (title, key, limit) in zip(axes, _COSTS, strict=True):
-            _scatter(ax, trimmed, last, labels, key)
-            _limits(ax, platforms, limit)
-            ax.set(title=title, xlabel="Test error multiplier", yscale="log")
-        canvas.legend(handles=_legend(trimmed, labels), loc="outside right upper", frameon=False)
-        header = [
-            "model",
-            "data",
-            "seed",
-            "criterion",
-            "scope",
-            "round",
-            "smallest",
-            "multiplier",
-            *(key for _, key, _ in _COSTS),
-        ]
-        header += ["remark", "scale"]
-        rows = [
-            [t.label, t.dataset, t.seed, t.criterion, t.scope, t.iteration, t in last, t.error]
-            + [*(_cost(t, key) for _, key, _ in _COSTS), t.no_better, honest_scale(t.job.scale)]
-            for t in trimmed
-        ]
-        ends = "; ".join(
-            f"{t.label} {t.criterion} {t.scope}: {t.error:.2f}, {t.flops_s:.2e} FLOP/s, {t.disk} B"
-            for t in last[:12]
-        )
-        return save_figure(
-            canvas,
-            folder,
-            "p3_fig5_embedding",
-            csv_text(header, rows),
-            caption,
-            f"{caption} Smallest: {ends}.",
-        )
+    names = [name for name in CRITERIA if chosen(trimmed, criterion=name)]
+    others = [None for ticket in trimmed if ticket.criterion not in CRITERIA][:1]
+    key = Key(
+        (*names, *("other" for _ in others)),
+        (
+            *(COLORS[CRITERIA.index(name) % len(COLORS)] for name in names),
+            *(QUIET for _ in others),
+        ),
+    )
+    shapes = Key(
+        tuple(map(str, labels)),
+        shapes=tuple(SHAPES[place % len(SHAPES)] for place in range(len(labels))),
+        field="kind",
+    )
+    keys = key, shapes, level_key(["platform limit"])
+    views = [_view(cost, trimmed, last, platforms, keys) for cost in _COSTS]
+    header = [
+        "model",
+        "data",
+        "seed",
+        "criterion",
+        "scope",
+        "round",
+        "smallest",
+        "multiplier",
+        *(key for _, key, _ in _COSTS),
+    ]
+    header += ["remark", "scale"]
+    rows = [
+        [t.label, t.dataset, t.seed, t.criterion, t.scope, t.iteration, t in last, t.error]
+        + [*(_cost(t, key) for _, key, _ in _COSTS), t.no_better, honest_scale(t.job.scale)]
+        for t in trimmed
+    ]
+    ends = "; ".join(
+        f"{t.label} {t.criterion} {t.scope}: {t.error:.2f}, {t.flops_s:.2e} FLOP/s, {t.disk} B"
+        for t in last[:12]
+    )
+    chart = Chart(sheet(views, footer_for(trimmed)), f"{caption} Smallest: {ends}.")
+    return save_figure(chart, folder, "p3_fig5_embedding", csv_text(header, rows), caption)
 
 
 def _cost(ticket: Ticket, key: str) -> float:
     return float(getattr(ticket, key))
 
 
-def _scatter(
-    ax: Any, tickets: Sequence[Ticket], last: Sequence[Ticket], labels: Sequence[str], key: str
-) -> None:
-    best = front_of(tickets, key)
-    for ticket in tickets:
-        point = (ticket.error, _cost(ticket, key))
-        marker = MARKERS[labels.index(ticket.label) % len(MARKERS)]
-        look: Mapping[str, Any] = {"color": _color(ticket), "linestyle": "none", "marker": marker}
-        ax.plot(
-            *point,
-            alpha=0.95 if ticket in last else 0.22,
-            markersize=6 if ticket in last else 4,
-            **look,
-        )
-        if point in best:
-            ax.plot(
-                *point, "o", markersize=11, fillstyle="none", color="#222222", markeredgewidth=0.9
-            )
+def _view(
+    cost: tuple[str, str, str],
+    tickets: Sequence[Ticket],
+    last: Sequence[Ticket],
+    platforms: Sequence[Platform],
+    keys: tuple[Key, Key, Key],
+) -> dict[str, Any]:
+    title, field, limit = cost
+    limits = [(each.name, float(getattr(each, limit))) for each in platforms]
+    values = [_cost(ticket, field) for ticket in tickets]
+    y = log_axis(title, [value for value in (*values, *(end for _, end in limits)) if value > 0])
+    rows = [(_row(ticket, field, title), ticket in last) for ticket in tickets]
+    best = front_of(tickets, field)
+    layers = dots([row for row, full in rows if not full], *keys[:2], size=14, opacity=0.25)
+    layers += dots([row for row, full in rows if full], *keys[:2], size=36)
+    layers.append(rings([{"x": x, "y": y} for x, y in sorted(best)]))
+    layers += [level(end, "platform limit", keys[2]) for _, end in limits]
+    rising = sorted(limits, key=lambda limit: limit[1])
+    names = [{"y": end, "text": name} for name, end in rising]
+    layers += [beside(names[::2], 4), beside(names[1::2], -4)]  # neighbours are often close
+    width = WIDTH - 130
+    return view(Axis("Test error multiplier"), y, layers, width=width, height=150)
+
+
+def _row(ticket: Ticket, field: str, title: str) -> dict[str, Any]:
+    criterion = str(ticket.criterion) if ticket.criterion in CRITERIA else "other"
+    value, told = _cost(ticket, field), f"{ticket.label}, {ticket.criterion}, {ticket.scope}"
+    return {
+        "x": ticket.error,
+        "y": value,
+        "name": criterion,
+        "kind": str(ticket.label),
+        "told": f"{told}, round {ticket.iteration}\n{title}: {value:.3g}\n"
+        f"Test error multiplier: {ticket.error:.3g}",
+    }
 
 
 def front_of(tickets: Sequence[Ticket], key: str) -> set[tuple[float, float]]:
@@ -124,45 +148,3 @@ def front_of(tickets: Sequence[Ticket], key: str) -> set[tuple[float, float]]:
     kept = [ticket for ticket in tickets if not ticket.idle]
     points = [(ticket.known_error, _cost(ticket, key)) for ticket in kept]
     return set(pareto_front(points, lambda point: point))
-
-
-def _limits(ax: Any, platforms: Sequence[Platform], key: str) -> None:
-    for place, platform in enumerate(platforms):
-        limit = getattr(platform, key)
-        ax.axhline(limit, color="#555555", linestyle=(0, (4, 3)), linewidth=1.0)
-        ax.annotate(
-            platform.name,
-            (1.0, limit),
-            (-2, 2 if place % 2 else -8),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7,
-            color="#555555",
-        )
-
-
-def _color(ticket: Ticket) -> str:
-    if ticket.criterion not in CRITERIA:
-        return "#777777"
-    return COLORS[CRITERIA.index(ticket.criterion) % len(COLORS)]
-
-
-def _legend(tickets: Sequence[Ticket], labels: Sequence[str]) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    handles: list[Any] = []
-    for name in CRITERIA:
-        if chosen(tickets, criterion=name):
-            color = COLORS[CRITERIA.index(name) % len(COLORS)]
-            square = Line2D([], [], color=color, label=name, marker="s", linestyle="none")
-            square.set_markersize(8)
-            handles.append(square)
-    for place, label in enumerate(labels):
-        shape = Line2D([], [], color="#333333", linestyle="none", label=label)
-        shape.set_marker(MARKERS[place % len(MARKERS)])
-        handles.append(shape)
-    ring = Line2D([], [], color="#333333", linestyle="none", marker="o", label="Pareto")
-    ring.set(markersize=11, fillstyle="none")
-    dashes = Line2D([], [], color="#555555", linestyle=(0, (4, 3)), label="platform limit")
-    return [*handles, ring, dashes]

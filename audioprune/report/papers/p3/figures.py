@@ -9,21 +9,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from audioprune.report.figures.drawing import (
-    Figure,
-    corpus_folders,
-    new_canvas,
-    styled,
-)
+from audioprune.report.figures.drawing import Figure, corpus_folders
+from audioprune.report.figures.theme import level_key
+from audioprune.report.figures.views import Axis, Layer, diagonal, sheet, view
 from audioprune.report.papers.p3.curves import (
     LOW,
     Axes,
     Series,
-    draw_curve,
+    curve,
     footer_for,
     hollow_note,
     multipliers_figure,
     saved,
+    series_key,
     series_of,
 )
 from audioprune.report.papers.p3.embedding import embedding_figure
@@ -92,27 +90,14 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         "After Figure 1 of the paper, where at most a third of the units goes."
     )
     caption += hollow_note(lines, masked)
-    with styled():
-        canvas = new_canvas(5.2, 3.4, footer_for(masked))
-        ax = canvas.subplots()
-        for each in lines:
-            draw_curve(ax, each, each.points, lambda point: 100 * point.removed)
-        ax.plot(
-            [0, 100],
-            [0, 100],
-            color="#999999",
-            linestyle=(0, (1, 2)),
-            linewidth=1.2,
-            label="all of them",
-        )
-        ax.set(
-            xlabel="Masked weights (%)",
-            ylabel="Fully masked units (%)",
-            xlim=(-2, 102),
-            ylim=(-2, 102),
-        )
-        canvas.legend(loc="outside right upper", frameon=False)
-        return saved(canvas, folder, "p3_fig1_prunability", [Axes("", tuple(lines))], caption)
+    key, levels = series_key(lines), level_key(["all of them"])
+    drawn: list[Layer] = []
+    for each in lines:
+        drawn += curve(each, each.points, key, lambda point: 100 * point.removed)
+    drawn.append(diagonal(0, 100, "all of them", levels))
+    x, y = Axis("Masked weights (%)", -2, 102), Axis("Fully masked units (%)", -2, 102)
+    spec = sheet([view(x, y, drawn, height=180)], footer_for(masked))
+    return saved(spec, folder, "p3_fig1_prunability", [Axes("", tuple(lines))], caption)
 
 
 def masking_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:

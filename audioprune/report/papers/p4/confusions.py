@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.figures.drawing import (
-    Figure,
-    footer_of,
-    new_canvas,
-    save_figure,
-    styled,
-)
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, footer_of, save_figure
+from audioprune.report.figures.theme import WIDTH, chosen_text
+from audioprune.report.figures.views import Axis, sheet, squares, texts, view
 from audioprune.report.papers.p4.networks import Model, accuracy
 from audioprune.report.tables import csv_text
+
+_DARK = 55  # percent: squares on which letters are white
+_SQUARE = 22  # pixels
 
 
 def confusion_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
@@ -25,53 +24,43 @@ def confusion_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     if not read:
         return None
     caption = "Confusions on the test clips in percent of the true class (rows), all seeds added."
-    columns = min(2, len(read))
-    with styled():
-        canvas = new_canvas(
-            4.4 * columns,
-            4.1 * math.ceil(len(read) / columns),
-            footer_of([item[0].entry.scale for item in read]),
-        )
-        axes = canvas.subplots(math.ceil(len(read) / columns), columns, squeeze=False)
-        rows: list[list[Any]] = []
-        for place, ax in enumerate(axes.flat):
-            if place >= len(read):
-                ax.set_axis_off()
-                continue
-            model, counts, names = read[place]
-            shares = [[100 * value / max(1, sum(line)) for value in line] for line in counts]
-            ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-            ax.grid(False)
-            for i, line in enumerate(shares):
-                for j, share in enumerate(line):
-                    if share >= 1:
-                        ax.text(
-                            j,
-                            i,
-                            f"{share:.0f}",
-                            ha="center",
-                            va="center",
-                            fontsize=6.5,
-                            color="white" if share > 55 else "black",
-                        )
-            ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
-            ax.set_yticks(range(len(names)), names, fontsize=7)
-            right = accuracy(model.entry).mean
-            ax.set_title(
-                f"{model.title}: {100 * right:.1f} %" if right is not None else model.title,
-                loc="left",
-                fontsize=8,
-            )
-            rows += [
-                [model.title, names[i], names[j], value]
-                for i, line in enumerate(counts)
-                for j, value in enumerate(line)
-            ]
-        table = csv_text(["row", "true", "predicted", "clips"], rows)
-        named = "; ".join(item[0].title for item in read)
-        return save_figure(
-            canvas, folder, "p4_confusion", table, caption, f"{caption} Networks: {named}."
-        )
+    views = [_view(model, counts, names) for model, counts, names in read]
+    rows = [
+        [model.title, names[i], names[j], value]
+        for model, counts, names in read
+        for i, line in enumerate(counts)
+        for j, value in enumerate(line)
+    ]
+    table = csv_text(["row", "true", "predicted", "clips"], rows)
+    named = "; ".join(item[0].title for item in read)
+    footer = footer_of([item[0].entry.scale for item in read])
+    chart = Chart(sheet(views, footer), f"{caption} Networks: {named}.")
+    return save_figure(chart, folder, "p4_confusion", table, caption)
+
+
+def _view(model: Model, counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
+    places = dict(enumerate(names))
+    cells: list[dict[str, Any]] = []
+    for i, line in enumerate(counts):
+        for j, clips in enumerate(line):
+            share = 100 * clips / max(1, sum(line))
+            told = f"{names[i]} taken for {names[j]}\n{clips} clips, {share:.0f} %"
+            cell = {"x": str(j), "y": str(i), "value": share, "text": f"{share:.0f}"}
+            cells.append({**cell, "told": told})
+    seen = [cell for cell in cells if cell["value"] >= 1]
+    layers = [
+        squares(cells, "Clips of the true class (%)", 0, 100, "blues"),
+        texts([cell for cell in seen if cell["value"] <= _DARK], size=8),
+        texts([cell for cell in seen if cell["value"] > _DARK], size=8, color="#fdfdfd"),
+    ]
+    label = chosen_text({str(place): name for place, name in places.items()}, "datum.label")
+    order = tuple(map(str, places))
+    x = Axis("Taken for", names=order, angle=-60.0, label=label)
+    y = Axis("True class", names=order, label=label)
+    right = accuracy(model.entry).mean
+    title = f"{model.title}: {100 * right:.1f} %" if right is not None else model.title
+    size = min(_SQUARE * len(names), WIDTH - 110)
+    return view(x, y, layers, title=title, width=size, height=size)
 
 
 def _confusion(model: Model) -> tuple[list[list[int]], list[str]]:

@@ -14,15 +14,12 @@ from typing import Any
 from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
 from audioprune.report.figures.drawing import (
-    COLORS,
-    MARKERS,
     Figure,
     corpus_folders,
     footer_of,
-    new_canvas,
     save_figure,
-    styled,
 )
+from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p4.confusions import confusion_figure
 from audioprune.report.papers.p4.networks import (
@@ -142,40 +139,34 @@ def _scatter(
 ) -> Figure | None:
     """Draw accuracy over a number, one point per seed.
 
-    Colour is the pipeline, marker the kind of model.
+    Colour is the pipeline, shape the kind of model.
     """
     if len({dot.x for dot in dots}) < 2:
         return None
-    pipelines = list(dict.fromkeys(dot.model.entry.pipeline for dot in dots))
     kinds = list(dict.fromkeys(dot.model.entry.label for dot in dots))
-    with styled():
-        canvas = new_canvas(5.6, 3.4, footer_of([dot.model.entry.scale for dot in dots]))
-        ax = canvas.subplots()
-        for dot in dots:
-            color = COLORS[pipelines.index(dot.model.entry.pipeline) % len(COLORS)]
-            marker = MARKERS[kinds.index(dot.model.entry.label) % len(MARKERS)]
-            ax.plot(dot.x, 100 * dot.score, marker, color=color, alpha=0.85)
-        if log:
-            _log_axis(ax)
-            front = front_of([(dot.model, dot.x, 100 * dot.score) for dot in dots])
-            xs, ys = [x for x, _ in front], [y for _, y in front]
-            ax.plot(xs, ys, color="#999999", linewidth=1.2, zorder=1)
-        if len(kinds) == 1:
-            _draw_baseline(ax, [dot.score for dot in dots if dot.model.method in DENSE])
-        ax.set_xlabel(x_label)
-        ax.set_ylabel(_ACCURACY)
-        handles = _legend(pipelines, kinds, ax)
-        canvas.legend(handles=handles, loc="outside right upper", frameon=False)
-        alt = f"{caption} Points: {'; '.join(map(_dot_text, dots[:16]))}."
-        return save_figure(canvas, folder, name, _dots_csv(dots, x_label), caption, alt)
+    dense = [dot.score for dot in dots if dot.model.method in DENSE]
+    mean = ("mean of the dense baseline", 100 * sum(dense) / len(dense)) if dense else None
+    best = front_of([(dot.model, dot.x, 100 * dot.score) for dot in dots]) if log else []
+    marks = [_mark(dot, x_label, len(kinds) > 1) for dot in dots]
+    places = [(dot.x, 100 * dot.score) for dot in dots]
+    joined = [places.index(point) for point in best]
+    view = Front(x_label, _ACCURACY, joined, mean if len(kinds) == 1 else None, log=log)
+    footer = footer_of([dot.model.entry.scale for dot in dots])
+    alt = f"{caption} Points: {'; '.join(map(_dot_text, dots[:16]))}."
+    chart = front_chart(marks, [view], footer=footer, alt=alt)
+    return save_figure(chart, folder, name, _dots_csv(dots, x_label), caption)
 
 
-def _draw_baseline(ax: Any, scores: Sequence[float]) -> None:
-    if not scores:
-        return
-    look = {"color": "#555555", "linestyle": (0, (4, 3)), "linewidth": 1.2}
-    mean = 100 * sum(scores) / len(scores)
-    ax.axhline(mean, label="mean of the dense baseline", **look)
+def _mark(dot: Dot, x_label: str, several: bool) -> Mark:
+    return Mark(
+        row=dot.model.entry.identity,
+        name=f"{dot.model.title}, seed {dot.seed}",
+        group=str(dot.model.entry.pipeline),
+        kind=str(dot.model.entry.label) if several else "",
+        hollow=bool(no_better(dot.model.entry)),
+        costs={x_label: dot.x},
+        scores={_ACCURACY: 100 * dot.score},
+    )
 
 
 def _dot_text(dot: Dot) -> str:
@@ -190,30 +181,6 @@ def _dots_csv(dots: Sequence[Dot], x_label: str) -> str:
         rows.append([entry.label, dot.model.name, entry.pipeline, dot.seed])
         rows[-1] += [dot.x, 100 * dot.score, no_better(entry), honest_scale(entry.scale)]
     return csv_text(header, rows)
-
-
-def _log_axis(ax: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7), numticks=10))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(pipelines: Sequence[str], kinds: Sequence[str], ax: Any) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    handles: list[Any] = []
-    for place, name in enumerate(pipelines):
-        color = COLORS[place % len(COLORS)]
-        handles.append(Line2D([], [], color=color, marker="s", linestyle="none", label=name))
-    if len(kinds) > 1:
-        for place, name in enumerate(kinds):
-            shape = Line2D([], [], color="#333333", linestyle="none", label=name)
-            shape.set_marker(MARKERS[place % len(MARKERS)])
-            handles.append(shape)
-    return [*handles, *ax.get_legend_handles_labels()[0]]
 
 
 def front_of(points: Sequence[tuple[Model, float, float]]) -> list[tuple[float, float]]:

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.experiment.rows import finite_or_none
-from audioprune.report.figures.drawing import (
-    COLORS,
-    MARKERS,
-    Figure,
-    footer_of,
-    new_canvas,
-    save_figure,
-    styled,
-)
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, footer_of, save_figure
+from audioprune.report.figures.theme import key_of
+from audioprune.report.figures.views import Axis, dots, sheet, view, whiskers
+from audioprune.report.figures.views import lines as drawn_lines
 from audioprune.report.papers.p4.networks import RHO, Model, accuracy, percent
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
@@ -73,28 +69,33 @@ def receptive_field_figure(folder: Path, models: Sequence[Model]) -> Figure | No
         "deviation over the seeds."
     )
     rows: list[list[Any]] = []
-    with styled():
-        canvas = new_canvas(5.6, 3.4, footer_of([scale for _, scale in lines]))
-        ax = canvas.subplots()
-        for place, ((name, scale), group) in enumerate(lines.items()):
-            line = f"{name}, {scale}" if names.count(name) > 1 else name
-            own = [[line, *numbers, honest_scale(scale)] for numbers in _numbers(group)]
-            fields, means = [row[2] for row in own], [row[3] for row in own]
-            look = {"color": COLORS[place % len(COLORS)], "marker": MARKERS[place % len(MARKERS)]}
-            deviations = [row[4] or 0.0 for row in own]
-            ax.errorbar(fields, means, deviations, label=line, capsize=3, **look)
-            rows += own
-        shown = sorted({(row[1], row[2]) for row in rows})
-        if len(shown) <= _MOST_TICKS:
-            labels = [f"{field}\nrho {rho}" for rho, field in shown]
-            ax.set_xticks([field for _, field in shown], labels)
-        ax.set_xlabel("Maximum receptive field (pixels)")
-        ax.set_ylabel("Test accuracy (%)")
-        canvas.legend(loc="outside upper center", frameon=False)
-        ends = [f"{row[0]}, rho {row[1]}: {row[2]} pixels, {row[3]:.1f} %" for row in rows[:16]]
-        alt = f"{caption} Points: {'; '.join(ends)}."
-        table = csv_text(list(_HEADER), rows)
-        return save_figure(canvas, folder, "p4_receptive_field", table, caption, alt)
+    for (name, scale), group in lines.items():
+        line = f"{name}, {scale}" if names.count(name) > 1 else name
+        rows += [[line, *numbers, honest_scale(scale)] for numbers in _numbers(group)]
+    points = [
+        {
+            "x": row[2],
+            "y": row[3],
+            "low": row[3] - row[4] if row[4] else None,
+            "high": row[3] + row[4] if row[4] else None,
+            "name": row[0],
+            "told": f"{row[0]}\nrho {row[1]}, {row[2]} pixels: {row[3]:.1f} %",
+        }
+        for row in rows
+    ]
+    key = key_of(list(dict.fromkeys(row[0] for row in rows)))
+    shown = sorted({(row[1], row[2]) for row in rows})
+    ticks = {float(field): (f"{field}", f"rho {rho}") for rho, field in shown}
+    x = Axis(
+        "Maximum receptive field (pixels)", ticks=ticks if len(shown) <= _MOST_TICKS else None
+    )
+    layers = [drawn_lines(points, key), *whiskers(points, key), *dots(points, key)]
+    ends = [f"{row[0]}, rho {row[1]}: {row[2]} pixels, {row[3]:.1f} %" for row in rows[:16]]
+    alt = f"{caption} Points: {'; '.join(ends)}."
+    drawn = view(x, Axis("Test accuracy (%)"), layers)
+    chart = Chart(sheet([drawn], footer_of([scale for _, scale in lines])), alt)
+    table = csv_text(list(_HEADER), rows)
+    return save_figure(chart, folder, "p4_receptive_field", table, caption)
 
 
 def _lines(models: Sequence[Model]) -> dict[Line, list[tuple[int, Model]]]:

@@ -5,25 +5,36 @@ Each is drawn for the networks that it is given, of the smallest seed.
 
 from __future__ import annotations
 
+import bisect
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from audioprune.experiment.rows import finite_or_none
-from audioprune.report.figures.drawing import (
-    COLORS,
-    DASHES,
-    Figure,
-    footer_of,
-    new_canvas,
-    save_figure,
-    styled,
+from audioprune.report.figures.chart import Chart
+from audioprune.report.figures.drawing import Figure, footer_of, save_figure
+from audioprune.report.figures.theme import COLORS, Key, key_of, level_key
+from audioprune.report.figures.views import (
+    Axis,
+    bars,
+    blocks,
+    level,
+    lines,
+    log_axis,
+    plot_width,
+    rule,
+    sheet,
+    view,
+    whole_axis,
 )
 from audioprune.report.papers.p4.networks import LITERAL, Model
 from audioprune.report.tables import csv_text
 
+_BINS = 40
 _CURVES = (
     ("objective", "F"),
     ("f", "f"),
@@ -35,7 +46,7 @@ _CURVES = (
 def epochs_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     """Draw objective, loss, penalty and sparsity of every epoch.
 
-    A dotted line ends the first stage of HSPG.
+    An upright line ends the first stage of HSPG.
     """
     chosen = [(model, model.first_job.of_kind("epoch")) for model in models]
     chosen = [(model, rows) for model, rows in chosen if rows]
@@ -46,42 +57,31 @@ def epochs_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
         "penalty with the lambda of each run."
     )
     caption += _special_notes([model.method for model, _ in chosen], _stage_end(chosen))
-    lines = []
-    with styled():
-        canvas = new_canvas(7.6, 5.0, footer_of([model.entry.scale for model, _ in chosen]))
-        axes = canvas.subplots(2, 2, sharex=True).flat
-        for ax, (key, title) in zip(axes, _CURVES, strict=True):
-            for place, (model, rows) in enumerate(chosen):
-                factor = 100 if key == "group_sparsity" else 1
-                points = [
-                    (row["epoch"], factor * row[key])
-                    for row in rows
-                    if finite_or_none(row.get(key)) is not None
-                ]
-                ax.plot(
-                    *zip(*points, strict=True),
-                    DASHES[place // len(COLORS)],
-                    color=COLORS[place % len(COLORS)],
-                    label=model.name,
-                )
-                lines += [[title, model.title, x, y] for x, y in points]
-            stage = _stage_end(chosen)
-            if stage:
-                ax.axvline(stage, color="#555555", linestyle=":", linewidth=1.2)
-            ax.set_title(title, loc="left")
-        for ax in canvas.axes[2:]:
-            ax.set_xlabel("Epoch")
-        handles, labels = axes[0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
-        last = [(model.name, rows[-1]) for model, rows in chosen]
-        ends = "; ".join(
-            f"{name}: {100 * row.get('group_sparsity', 0):.1f} % zero groups, f {row['f']:.3f}"
-            for name, row in last
-        )
-        table = csv_text(["panel", "row", "epoch", "value"], lines)
-        return save_figure(
-            canvas, folder, "p4_epochs", table, caption, f"{caption} At the end {ends}."
-        )
+    key, stage = key_of([model.name for model, _ in chosen]), _stage_end(chosen)
+    cells: list[list[Any]] = []
+    views = []
+    for field, title in _CURVES:
+        factor = 100 if field == "group_sparsity" else 1
+        points = [
+            {"x": row["epoch"], "y": factor * row[field], "name": model.name}
+            for model, rows in chosen
+            for row in rows
+            if finite_or_none(row.get(field)) is not None
+        ]
+        titles = {model.name: model.title for model, _ in chosen}
+        cells += [[title, titles[point["name"]], point["x"], point["y"]] for point in points]
+        layers = [lines(points, key)] + ([rule(stage, upright=True)] if stage else [])
+        x = whole_axis("Epoch", (point["x"] for point in points))
+        views.append(view(x, Axis(title), layers, width=plot_width(2), height=110))
+    last = [(model.name, rows[-1]) for model, rows in chosen]
+    ends = "; ".join(
+        f"{name}: {100 * row.get('group_sparsity', 0):.1f} % zero groups, f {row['f']:.3f}"
+        for name, row in last
+    )
+    table = csv_text(["panel", "row", "epoch", "value"], cells)
+    footer = footer_of([model.entry.scale for model, _ in chosen])
+    chart = Chart(sheet(views, footer, columns=2), f"{caption} At the end {ends}.")
+    return save_figure(chart, folder, "p4_epochs", table, caption)
 
 
 def _special_notes(methods: Sequence[str], stage: float | None) -> str:
@@ -90,7 +90,7 @@ def _special_notes(methods: Sequence[str], stage: float | None) -> str:
         " Of OBProxSG the penalty is that of the l1 norm.": "obproxsg" in methods,
         " Of ADMM zero groups are those of z, F, f and penalty those of the dense x.": "admm"
         in methods,
-        " The dotted line ends the first stage of the first HSPG run.": bool(stage),
+        " The upright line ends the first stage of the first HSPG run.": bool(stage),
     }
     return "".join(note for note, holds in notes.items() if holds)
 
@@ -110,36 +110,31 @@ def layers_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     if not models:
         return None
     caption = "Zero filters of every layer before the trim, smallest seed."
-    with styled():
-        rows: list[list[Any]] = []
-        canvas = new_canvas(
-            7.6, 1.5 * len(models) + 0.9, footer_of([model.entry.scale for model in models])
-        )
-        axes = canvas.subplots(len(models), 1, squeeze=False, sharex=True)[:, 0]
-        for ax, model in zip(axes, models, strict=True):
-            layers = model.first_job.of_kind("groups")[0]["layers"]
-            names = [
-                str(layer["name"]).removesuffix(".conv.weight").removesuffix(".weight")
-                for layer in layers
-            ]
-            shares = [100 * layer["zero"] / layer["filters"] for layer in layers]
-            ax.bar(range(len(names)), shares, color=COLORS[0])
-            ax.set_ylim(0, 105)
-            ax.set_ylabel("zero (%)")
-            ax.set_title(model.title, loc="left")
-            few = max(1, math.ceil(len(names) / 24))
-            ax.set_xticks(
-                range(0, len(names), few), names[::few], rotation=60, ha="right", fontsize=7
-            )
-            rows += [
-                [model.title, name, layer["zero"], layer["filters"]]
-                for name, layer in zip(names, layers, strict=True)
-            ]
-        table = csv_text(["row", "layer", "zero", "filters"], rows)
-        named = "; ".join(model.title for model in models)
-        return save_figure(
-            canvas, folder, "p4_layers", table, caption, f"{caption} Networks: {named}."
-        )
+    cells: list[list[Any]] = []
+    views = []
+    for model in models:
+        layers = model.first_job.of_kind("groups")[0]["layers"]
+        names = [
+            str(layer["name"]).removesuffix(".conv.weight").removesuffix(".weight")
+            for layer in layers
+        ]
+        rows = [
+            {"x": name, "y": 100 * layer["zero"] / layer["filters"]}
+            | {"told": f"{name}: {layer['zero']} of {layer['filters']} filters zero"}
+            for name, layer in zip(names, layers, strict=True)
+        ]
+        x = Axis("", names=tuple(names), angle=-60.0)
+        y = Axis("Zero filters (%)", 0, 100, count=4)
+        views.append(view(x, y, [bars(rows)], title=model.title, height=70))
+        cells += [
+            [model.title, name, layer["zero"], layer["filters"]]
+            for name, layer in zip(names, layers, strict=True)
+        ]
+    table = csv_text(["row", "layer", "zero", "filters"], cells)
+    named = "; ".join(model.title for model in models)
+    footer = footer_of([model.entry.scale for model in models])
+    chart = Chart(sheet(views, footer), f"{caption} Networks: {named}.")
+    return save_figure(chart, folder, "p4_layers", table, caption)
 
 
 def norms_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
@@ -158,55 +153,46 @@ def norms_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
             "learning rate."
         )
     columns = min(2, len(read))
-    with styled():
-        canvas = new_canvas(
-            3.8 * columns,
-            2.5 * math.ceil(len(read) / columns),
-            footer_of([model.entry.scale for model, _ in read]),
-        )
-        axes = canvas.subplots(math.ceil(len(read) / columns), columns, squeeze=False)
-        rows: list[list[Any]] = []
-        for place, ax in enumerate(axes.flat):
-            if place >= len(read):
-                ax.set_axis_off()
-                continue
-            model, norms = read[place]
-            _draw_norms(ax, model, norms)
-            rows += [
-                [model.title, what, value] for what, values in norms.items() for value in values
-            ]
-        after = [(model.title, norms["norm_after"]) for model, norms in read]
-        alt = "; ".join(
-            f"{title}: {sum(value == 0 for value in values)} of {len(values)} zero"
-            for title, values in after
-        )
-        return save_figure(
-            canvas,
-            folder,
-            "p4_norms",
-            csv_text(["row", "when", "norm"], rows),
-            caption,
-            f"{caption} {alt}.",
-        )
+    key, levels = Key(("before", "after"), (COLORS[5], COLORS[1])), level_key(["a * lambda"])
+    views = [_norms_view(model, norms, key, levels, plot_width(columns)) for model, norms in read]
+    rows = [
+        [model.title, what, value]
+        for model, norms in read
+        for what, values in norms.items()
+        for value in values
+    ]
+    after = [(model.title, norms["norm_after"]) for model, norms in read]
+    alt = "; ".join(
+        f"{title}: {sum(value == 0 for value in values)} of {len(values)} zero"
+        for title, values in after
+    )
+    footer = footer_of([model.entry.scale for model, _ in read])
+    table = csv_text(["row", "when", "norm"], rows)
+    chart = Chart(sheet(views, footer, columns=columns), f"{caption} {alt}.")
+    return save_figure(chart, folder, "p4_norms", table, caption)
 
 
-def _draw_norms(ax: Any, model: Model, norms: Mapping[str, Sequence[float]]) -> None:
+def _norms_view(
+    model: Model, norms: Mapping[str, Sequence[float]], key: Key, levels: Key, width: float
+) -> dict[str, Any]:
     pull = _pull(model)
     positive = [value for values in norms.values() for value in values if value > 0] + (
         [pull] if pull else []
     )
     low, high = math.log10(min(positive)) - 0.6, math.log10(max(positive)) + 0.1
-    edges = [10 ** (low + (high - low) * i / 40) for i in range(41)]
-    for what, color in (("norm_before", COLORS[5]), ("norm_after", COLORS[1])):
-        values = [max(value, edges[0] * 1.01) for value in norms[what]]
-        ax.hist(values, bins=edges, color=color, alpha=0.7, label=what.removeprefix("norm_"))
+    edges = [10 ** (low + (high - low) * i / _BINS) for i in range(_BINS + 1)]
+    rows = []
+    for what, values in norms.items():
+        found = [max(value, edges[0]) for value in values]
+        at = [min(bisect.bisect_right(edges, value), _BINS) - 1 for value in found]
+        for place, count in sorted(Counter(at).items()):
+            ends = {"low": edges[place], "high": edges[place + 1], "y": count}
+            rows.append({**ends, "name": what.removeprefix("norm_")})
+    layers = [blocks(rows, key)]
     if pull:
-        ax.axvline(pull, color="#000000", linestyle="--", linewidth=1.2, label="a * lambda")
-    ax.set_xscale("log")
-    ax.set_title(model.title, loc="left", fontsize=8)
-    ax.set_xlabel("Norm of the group")
-    ax.set_ylabel("Groups")
-    ax.legend(fontsize=7, frameon=False)
+        layers.append(level(pull, "a * lambda", levels, upright=True))
+    x = replace(log_axis("Norm of the group", edges, 4), low=edges[0], high=edges[-1])
+    return view(x, Axis("Groups", zero=True), layers, title=model.title, width=width, height=100)
 
 
 def _pull(model: Model) -> float:

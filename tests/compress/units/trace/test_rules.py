@@ -89,6 +89,14 @@ MOVES: dict[str, Case] = {
     "upsampled": (lambda x: F.interpolate(x, scale_factor=2), 6, "conv", [5], True),
     "softmax over frames": (lambda x: x * x.softmax(-1), 6, "conv", [5], True),
     "sum over frames": (lambda x: x.sum(-1, keepdim=True), 6, "conv", [5], True),
+    "channels in turns": (
+        lambda x: F.channel_shuffle(x[:, :, None], 2)[:, :, 0],
+        6,
+        "conv",
+        [4, 5],
+        True,
+    ),
+    "sequences of several lengths": (lambda x: _packed(x), 6, "linear", [5], True),
     "by name": (
         lambda x: torch.einsum("bct,bdt->bdc", x, x[:, :, :4].mT @ x),
         6,
@@ -97,6 +105,13 @@ MOVES: dict[str, Case] = {
         True,
     ),
 }
+
+
+def _packed(x: Tensor) -> Tensor:
+    rnn = nn.utils.rnn
+    packed = rnn.pack_padded_sequence(x.mT, torch.tensor([8, 5, 3]), batch_first=True)
+    doubled = rnn.PackedSequence(packed.data * 2, *packed[1:])
+    return rnn.pad_packed_sequence(doubled, batch_first=True)[0]
 
 
 def _part(x: Tensor) -> Tensor:
@@ -125,3 +140,17 @@ def test_views_of_every_factorisation_keep_positions() -> None:
         back = reshape(tape, there, torch.Size(middle), torch.Size(shape))
         for axis, was in zip(back, axes, strict=True):
             assert axis is not None and axis.ids.tolist() == was.ids.tolist(), middle
+
+
+def test_units_become_finer_rows_and_columns_together() -> None:
+    class Finer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(1, 12, 1), nn.Conv2d(3, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(F.pixel_shuffle(self.a(x), 2))
+
+    (units,), _ = derive_units(Finer(), torch.randn(2, 1, 3, 4))
+    assert (units.size, units.exact) == (3, True)
+    assert units.slices[0].index.tolist() == [[4 * u + k for k in range(4)] for u in range(3)]

@@ -10,7 +10,7 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.report import kinds, write_report
 from audioprune.report.figures.remaining import remaining_lines
 from audioprune.report.model_tables import iteration_table
-from audioprune.report.papers.p1.figures import course_of, draw, layer_colors, read_sensitivity
+from audioprune.report.papers.p1.figures import course_of, draw, layer_key, read_sensitivity
 from audioprune.report.papers.p1.listeners import read_ratings
 from audioprune.report.papers.p1.paper import PAPER
 from audioprune.report.papers.p1.systems import (
@@ -307,12 +307,13 @@ def test_sensitivity_is_read_sorted(jobs) -> None:
 
 
 def test_deeper_layers_are_darker() -> None:
-    colors = layer_colors(["enc0", "enc3", "dec0", "dec3", "lin"])
-    assert (
-        sum(colors["enc3"][:3]) < sum(colors["enc0"][:3])
-        and sum(colors["dec0"][:3]) < sum(colors["dec3"][:3])
-        and "lin" in colors
-    )
+    key = layer_key(["enc0", "enc3", "dec0", "dec3", "lin"], "total")
+    light = {
+        name: sum(bytes.fromhex(color[1:]))
+        for name, color in zip(key.names, key.colors, strict=True)
+    }
+    assert light["enc3"] < light["enc0"] and light["dec0"] < light["dec3"]
+    assert list(light) == ["enc0", "enc3", "dec0", "dec3", "lin", "total"]
 
 
 def test_every_figure_is_drawn(jobs, reported, tmp_path) -> None:

@@ -558,7 +558,7 @@ def test_everything_is_written_with_its_numbers(tickets, tmp_path) -> None:
     page = (out / "report.html").read_text()
     assert (
         page.count("<audio") == 4
-        and "Round-04" in page
+        and "round-04" in page
         and "Listening" in page
         and "not a reproduction" in page
     )
