@@ -144,7 +144,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         Front(
             cost,
             metric_column(metric, "").header,
-            [str(point.number) for point in front(points, metric)],
+            [point.number - 1 for point in front(points, metric)],
             _unprocessed(entries, metric),
         )
         for metric in metrics
