@@ -66,16 +66,19 @@ def compile_group_steps(dtype_name: str) -> None:
 
 
 def compile_kmeans_and_wavenet() -> None:
-    """Cluster a few weights, large and small, and draw a few samples."""
+    """Cluster and round a few weights, large and small, and draw a few samples."""
     import numpy as np
+    import torch
 
     from audioprune.compress.quantize.kmeans import kmeans_1d
+    from audioprune.compress.quantize.uniform import Uniform
     from audioprune.models.wavenet import WaveNet
 
     values = np.random.default_rng(0).laplace(size=20_000).astype(np.float32)
     for k in (4, 64):
         kmeans_1d(values[:50], k)
         kmeans_1d(values, k)
+    Uniform(bits=4).quantize(torch.from_numpy(values[:5_000]))
     WaveNet(residual=8, gate=8, skip=8, end=8, classes=16, layers=2).eval().generate(4, None, 0)
 
 

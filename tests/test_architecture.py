@@ -13,12 +13,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
-BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges"}
+BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges", "terminal"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
-    "progress": set(),
-    "interrupts": {"errors", "launch"},
+    "progress": {"terminal"},
+    "terminal": {"errors", "ranges"},
+    "interrupts": {"errors", "launch", "progress"},
     "launch": {"errors"},
     "paths": set(),
     "torchaudio_loader": set(),
@@ -48,7 +49,8 @@ ALLOWED = {
     "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "inference": BASE
-    | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
+    | {"compress", "data", "dsp", "experiment", "model_header", "protocols", "provenance"}
+    | {"tasks"},
     "library": BASE
     | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
     | {"protocols", "provenance", "tasks"},
@@ -91,6 +93,7 @@ LIGHT_ROOMS = {
     "model_header",
     "provenance",
     "ranges",
+    "terminal",
     "torchaudio_loader",
 }
 LIGHT_MODULES = {
@@ -99,6 +102,7 @@ LIGHT_MODULES = {
     "commands.jobs",
     "commands.messages",
     "commands.own_model",
+    "commands.quoting",
     "commands.report",
     "commands.sweeps.__init__",
     "commands.sweeps.objective",

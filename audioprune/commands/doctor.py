@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,29 +17,38 @@ from packaging.requirements import Requirement
 from audioprune.errors import ConfigError, OutputError
 from audioprune.files import check_writable
 from audioprune.paths import cache_folder
+from audioprune.terminal.records import Field, show_records
 from audioprune.torchaudio_loader import describe_torchaudio
 
 Check = dict[str, Any]
 """One row: ``name``, ``for`` (what needs it), ``found``, ``ok`` and, of a package, ``wanted``."""
 
 
+_FIELDS = (
+    Field("ok", "state", lambda ok: "ok" if ok else "missing"),
+    Field("name", "what"),
+    Field("wanted", "wanted"),
+    Field("found", "found"),
+    Field("for", "needed by"),
+)
+
+
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
-    """Print all checks, as a table or as JSON.
+    """Print all checks, as a table, JSON or CSV.
 
     Raises:
         ConfigError: Something required is missing.
     """
     checks = [*_packages(), *_machine(), *_folders()]
     python, cores = sys.version.split()[0], len(os.sched_getaffinity(0))
-    if config.format == "json":
-        print(json.dumps({"cores": cores, "python": python, "checks": checks}))
-    else:
-        print(f"python {python}, {cores} cores")
-        print("\n".join(_line(row) for row in checks))
-    missing = _missing(checks)
-    if missing:
+    whole = {"cores": cores, "python": python, "checks": checks}
+    absent = _missing(checks)
+    bad = {place: "bad" for place, row in enumerate(checks) if row["name"] in absent}
+    title = f"python {python}, {cores} cores"
+    show_records(config.format, checks, _FIELDS, whole, title, colours=bad)
+    if absent:
         raise ConfigError(
-            f"expected {', '.join(missing)}, missing or too old; run make install, or choose a "
+            f"expected {', '.join(absent)}, missing or too old; run make install, or choose a "
             f"folder that can be written"
         )
 
@@ -52,12 +60,6 @@ def missing_packages() -> list[str]:
 
 def _missing(checks: Sequence[Check]) -> list[str]:
     return [row["name"] for row in checks if row["for"] == "required" and not row["ok"]]
-
-
-def _line(row: Check) -> str:
-    state = "ok" if row["ok"] else "missing"
-    wish = row["name"] + row.get("wanted", "")
-    return f"{state:8} {wish:34} {row['found'] or '-':16} {row['for']}"
 
 
 def _packages() -> list[Check]:

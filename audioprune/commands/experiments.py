@@ -5,18 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from audioprune.commands.messages import note
+from audioprune.commands.quoting import word
 from audioprune.errors import ConfigError
 from audioprune.experiment.build import run_job
 from audioprune.launch import is_muted
-from audioprune.report import closing_line, summary_table
+from audioprune.paths import MODEL_FILES
+from audioprune.report import closing_line, short_table
+from audioprune.report.shown.printing import show
+from audioprune.terminal.streams import shown_form
 
 _NEED_A_MODEL = ("quantize", "eval")
+_ALL_COLUMNS = "format=csv prints all columns"
 
 
-def run(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
-    """Run a composed experiment and print its table.
+def run(
+    config: Any, folder: Path, overrides: list[str], differs: list[str], swept: bool = False
+) -> str:
+    """Run a composed experiment and print its table, where it is, and what to type next.
 
-    The last line names the models that are no better than what needs no model.
+    The last line of the results names the models that are no better than what needs no model.
 
     Args:
         config: The composed configuration.
@@ -24,6 +32,7 @@ def run(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> 
         overrides: The command line.
         differs: Keys in which the configuration is not the preset that it names, see
             `audioprune.experiment.presets.differing`.
+        swept: Whether it is a job of a sweep, whose end shows the tables of all jobs.
 
     Returns:
         ``"finished"`` or ``"cached"``.
@@ -37,14 +46,36 @@ def run(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> 
             f"the model to {config.verb}"
         )
     status = run_job(config, folder, overrides, differs)
-    if is_muted():
+    if is_muted() or swept:
         return status
-    note = "already finished, nothing done again" if status == "cached" else "finished"
-    print(f"{folder}: {note}", flush=True)
-    if config.get("tune"):
-        return status  # the table of all trials says it
-    print(summary_table(folder))
+    done = "already finished, nothing done again" if status == "cached" else "finished"
+    note(f"{folder}: {done}\n")
+    show([short_table(folder)], [_ALL_COLUMNS])
     closing = closing_line(folder)
-    if closing:
-        print(closing)
+    if closing and shown_form() == "table":
+        print(closing, flush=True)
+    note("\n" + "\n".join(_where(folder, str(config.verb))))
     return status
+
+
+def _where(folder: Path, verb: str) -> list[str]:
+    """Return the three paths that matter, and the command that comes next."""
+    here = shorter(folder)
+    models = [here / name for name in MODEL_FILES if (folder / name).is_file()]
+    paths = {"model": models[0] if models else here, "scores": here / "results.jsonl"}
+    if (folder / "audio").is_dir():
+        paths["audio"] = here / "audio"
+    else:
+        paths["all"] = here
+    lines = [f"{name:8}{path}" for name, path in paths.items()]
+    if verb == "train":
+        following = f"audioprune prune {word('checkpoint', here)}"
+    else:
+        following = f"audioprune report {word('runs', here)}"
+    return [*lines, f"next    {following}"]
+
+
+def shorter(folder: Path) -> Path:
+    """Return a path below the current folder without it, any other as it is."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

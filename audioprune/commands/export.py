@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune import provenance
+from audioprune.commands.file_scores import scoring_of
 from audioprune.data.files.audio import read_audio
 from audioprune.dsp import resampling
 from audioprune.errors import ConfigError, DataError
@@ -22,6 +24,8 @@ from audioprune.export.writing import FORMATS, ExportRow, export
 from audioprune.files import check_writable, sha256_file
 from audioprune.paths import model_file
 from audioprune.protocols import Enhances
+from audioprune.report.platforms import bounds, read_platforms
+from audioprune.terminal.records import csv_text
 
 _LEAST_RMS = 1e-8
 
@@ -42,6 +46,7 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
         model = with_transform(model, task)
     path = _path(plain)
     check_writable(path.parent)
+    score, why = scoring_of(plain, task) if plain["int8"] else (None, "")
     rows = export(
         model,
         path,
@@ -51,11 +56,24 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
         time_dim=plain["time_dim"],
         int8=plain["int8"],
         metadata=_facts(plain, model, task),
+        score=score,
     )
+    if why:
+        rows = [
+            rows[0],
+            *(replace(row, note=_joined(row.note, f"not scored: {why}")) for row in rows[1:]),
+        ]
+    records = [row.as_dict() for row in rows]
     if plain["shown"] == "json":
-        print(json.dumps([row.as_dict() for row in rows]))
+        print(json.dumps(records))
+    elif plain["shown"] == "csv":
+        print(csv_text(records, list(records[0])), end="")
     else:
         print(_table(rows))
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _model(plain: dict[str, Any], task: Any) -> nn.Module:
@@ -134,11 +152,39 @@ def _table(rows: Sequence[ExportRow]) -> str:
             f"{row.path:36} {row.numbers:12} {row.file_bytes:12,} {row.parity:10.1e} "
             f"{row.snr_db:7.1f} {factor:>9} {row.worst_frame_ms:9.2f}"
         )
+        if row.score is not None and row.score_float is not None:
+            change = row.score - row.score_float
+            lines.append(f"  {row.metric} {row.score:.4g} ({change:+.2g} beside float32)")
         if row.note:
             lines.append(f"  {row.note}")
+        lines += [f"  {line}" for line in _on_platforms(row)]
     what = "frame" if rows[0].streaming else "whole signal"
     lines.append(
-        f"off torch: largest difference as a share of the peak; real time: seconds for one second "
-        f"of audio, on one thread; worst ms: the slowest {what}"
+        f"off torch: largest difference as a share of the peak; SNR: what torch gives over the "
+        f"difference to it; real time: seconds for one second of audio, on one thread; worst ms: "
+        f"the slowest {what}"
     )
     return "\n".join(lines)
+
+
+def _on_platforms(row: ExportRow) -> list[str]:
+    """Say on which of the small machines of P3 a model in C runs; two operations are a MAC."""
+    if row.rom_bytes is None or row.ram_bytes is None or row.macs is None:
+        return []
+    if row.frames_per_second is None:
+        return []
+    work = 2 * row.macs * row.frames_per_second
+    found = []
+    for platform in read_platforms():
+        limits = bounds(platform, work, row.rom_bytes, row.ram_bytes)
+        lacks = [
+            name
+            for name, kept in (
+                ("ROM", limits.fits_drive),
+                ("RAM", limits.fits_memory),
+                ("speed", limits.real_time),
+            )
+            if not kept
+        ]
+        found.append(f"{platform.name} {'runs it' if not lacks else 'lacks ' + ', '.join(lacks)}")
+    return [f"{work / 1e6:.3g} M operations a second: {'; '.join(found)}"]

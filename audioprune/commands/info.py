@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from audioprune.commands.messages import note
 from audioprune.experiment import agreement, cost
 from audioprune.experiment.config_hash import plain_values
 from audioprune.experiment.foreign.explain import explained
@@ -24,10 +25,18 @@ from audioprune.experiment.presets import shown_name
 from audioprune.protocols import Synthesizes
 from audioprune.report.network.page import write_network_page
 from audioprune.report.network.table import layer_table
+from audioprune.terminal.records import Field, csv_text, show_records
+
+_FIELDS = (
+    Field("name", "layer"),
+    Field("type", "type"),
+    Field("params", "parameters", right=True),
+    Field("macs_per_second", "MACs/s", lambda value: f"{value:,.0f}", right=True),
+)
 
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
-    """Print what a configured or a stored model costs, as a table or as JSON.
+    """Print what a configured or a stored model costs, as a table, JSON or CSV.
 
     With ``explain=true`` the units of every layer are said too, and drawn on a page.
     """
@@ -39,7 +48,9 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
     if plain.get("explain"):
         _explain(plain, model, model_config, facts)
         return
-    print(json.dumps(facts) if plain["format"] == "json" else _table(facts))
+    show_records(
+        plain["format"], facts["layers"], _FIELDS, facts, _title(facts), notes=_notes(facts)
+    )
 
 
 def _explain(
@@ -53,8 +64,13 @@ def _explain(
     if plain["format"] == "json":
         print(json.dumps({**facts, "explained": known, "page": str(page)}))
         return
-    print(layer_table(known))
-    print(f"{page}: the same with a graph")
+    if plain["format"] == "csv":
+        print(
+            csv_text(known["layers"], list(known["layers"][0]) if known["layers"] else []), end=""
+        )
+    else:
+        print(layer_table(known))
+    note(f"{page}: the same with a graph")
 
 
 def _model(plain: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
@@ -89,24 +105,26 @@ def _facts(model: nn.Module, name: str | None) -> dict[str, Any]:
     }
 
 
-def _table(facts: dict[str, Any]) -> str:
-    lines = [f"{'layer':32} {'type':14} {'parameters':>12} {'MACs/s':>16}"]
-    lines += [
-        f"{row['name']:32} {row['type']:14} {row['params']:12,} {row['macs_per_second']:16,.0f}"
-        for row in facts["layers"]
-    ]
-    lines.append(f"{'total':47} {facts['params']:12,} {facts['macs_per_second']:16,.0f}")
-    lines.append(
-        f"{facts['mib_fp32']:.2f} MiB as fp32, {facts['nonzero']:,} parameters are not zero"
+def _title(facts: dict[str, Any]) -> str:
+    """Return the line above the table: what the whole model takes."""
+    return (
+        f"{facts['model'] or 'model'}: {facts['params']:,} parameters, "
+        f"{facts['nonzero']:,} of them not zero, {facts['mib_fp32']:.2f} MiB as fp32, "
+        f"{facts['macs_per_second']:,.0f} MACs for one second of audio"
     )
+
+
+def _notes(facts: dict[str, Any]) -> list[str]:
+    """Return what the numbers leave out."""
+    found = []
     if facts["synthesis_flops_per_second"]:
-        lines.append(
+        found.append(
             f"the synthesizer takes about {facts['synthesis_flops_per_second']:,.0f} operations "
             f"a second beside these MACs"
         )
     if facts["uncounted"]:
-        lines.append(
+        found.append(
             f"MACs leave out what the model computes with {', '.join(facts['uncounted'])} "
             f"outside its layers"
         )
-    return "\n".join(lines)
+    return found

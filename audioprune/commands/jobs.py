@@ -9,21 +9,26 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from audioprune import schema
 from audioprune.commands.configuration import differences, filled, typed
-from audioprune.commands.messages import explain, first_line, say
+from audioprune.commands.messages import explain, first_line, note, say
 from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
+from audioprune.progress import among_jobs
+from audioprune.terminal.streams import is_quiet
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
 ON_AUDIO = ("generate", "enhance", "apply")
 """Verbs whose modules are in a folder of their own."""
+_REFUSALS = (2, 3, 4)
+"""Codes of what is refused, see messages.py; of a sweep the folder stays, for its list."""
 _STATES = ("finished", "cached", "failed")
 
 
@@ -45,10 +50,12 @@ def job(config: Any) -> float | list[float] | None:
     hydra = HydraConfig.get()
     folder, verb = hydra.runtime.output_dir, str(hydra.job.config_name)
     overrides = typed(hydra.overrides.task)
+    swept = hydra.mode == RunMode.MULTIRUN
     record: dict[str, Any] = {"folder": folder, "verb": verb, "overrides": overrides}
     code, value = 0, None
     try:
-        record["status"] = _work(verb, config, Path(folder), overrides)
+        with among_jobs(_side_by_side(hydra)) if swept else nullcontext():
+            record["status"] = _work(verb, config, Path(folder), overrides, swept)
         if verb in EXPERIMENTS and _asks(config):
             from audioprune.commands.sweeps import watch
 
@@ -57,9 +64,13 @@ def job(config: Any) -> float | list[float] | None:
         code = explain(error)
         record["status"] = "interrupted" if code == 130 else "failed"
         record["reason"] = first_line(error)
-    swept = hydra.mode == RunMode.MULTIRUN
     if swept:
+        note(_job_line(hydra.job.num, record))
         _record(config, hydra, {**record, "code": code})
+    if verb in EXPERIMENTS and code in _REFUSALS and not swept:
+        from audioprune.experiment.run_folder import drop_refused
+
+        drop_refused(Path(folder))
     if code == 130 or code and not swept:
         raise SystemExit(code)
     return value
@@ -69,12 +80,33 @@ def _show_notes() -> None:
     """Print what the package logs as plain lines, whatever Hydra does to the root logger."""
     logger = logging.getLogger("audioprune")
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.INFO)
+        logger.addHandler(_Notes())
+    logger.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     logger.propagate = False
 
 
-def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str:
+class _Notes(logging.Handler):
+    """Prints what is logged on the error stream as it is then, such as above a live display."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        say(self.format(record))
+
+
+def _side_by_side(hydra: Any) -> bool:
+    """Tell whether a launcher may run several jobs at once."""
+    return "BasicLauncher" not in str(hydra.launcher.get("_target_"))
+
+
+def _job_line(number: Any, record: Mapping[str, Any]) -> str:
+    """Say in one line how a job of a sweep ended."""
+    name, words = Path(record["folder"]).name, " ".join(record["overrides"])
+    return f"job {number}: {record['status']}, {name}: {words}"
+
+
+def _work(
+    verb: str, config: Any, folder: Path, overrides: Sequence[str], swept: bool = False
+) -> str:
     """Run the module of a verb and return how the job ended."""
     config = filled(config, overrides)
     if verb in EXPERIMENTS and config.runtime.rehearse:
@@ -89,10 +121,26 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
             watch.check_objective(config)
         from audioprune.commands import experiments
 
-        return experiments.run(config, folder, list(overrides), differences(verb, config))
+        differs = differences(verb, config)
+        return experiments.run(config, folder, list(overrides), differs, swept)
     place = f"on_audio.{verb}" if verb in ON_AUDIO else verb
     importlib.import_module(f"audioprune.commands.{place}").run(config, overrides)
     return "finished"
+
+
+def _show_jobs(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print the short table of all jobs that finished, and the command that joins them."""
+    folders = list(dict.fromkeys(Path(record["folder"]) for record in records))
+    folders = [folder for folder in folders if (folder / "run.json").is_file()]
+    if not folders:
+        return
+    from audioprune.commands.quoting import word
+    from audioprune.report import short_table
+    from audioprune.report.shown.printing import show
+
+    show([short_table(folders)], ["format=csv prints all columns"])
+    runs = Path(os.path.relpath(folders[0].parent))
+    note(f"\nnext    audioprune report {word('runs', runs)}")
 
 
 def _asks(config: Any) -> bool:
@@ -135,6 +183,7 @@ def tell_sweep(log: Path, code: int) -> int:
 
         found = tuning.finish(log.parent)
         return code or (0 if found else 1)
+    _show_jobs([record for record in records if record["status"] in ("finished", "cached")])
     for record in records:
         if record["status"] == "failed":
             overrides = " ".join(record["overrides"])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from audioprune import provenance
+from audioprune.commands.messages import say, written
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.listening.ratings import read_ratings
 from audioprune.listening.statistics import statistics
 from audioprune.report.figures.listening import write_listening
+from audioprune.report.shown.printing import show_written
 
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
@@ -42,12 +43,12 @@ def _export(plain: dict[str, Any], overrides: Sequence[str]) -> None:
     torch.set_num_threads(plain["threads"])
     plan = Plan(**{item.name: plain[item.name] for item in fields(Plan)})
     corpus = instantiate(plain["data"])
-    written = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
+    files = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
     fingerprint = str(corpus.fingerprint())
     for system in plan.systems.values():
         for note in provenance.notes({**plain, "checkpoint": system}, overrides, fingerprint):
-            print(note, file=sys.stderr)
-    print("\n".join(f"wrote {file}" for file in written))
+            say(note)
+    written(files)
 
 
 def _evaluate(plain: dict[str, Any]) -> None:
@@ -59,9 +60,7 @@ def _evaluate(plain: dict[str, Any]) -> None:
         )
     sheet = read_ratings(given if isinstance(given, list) else [given])
     for line in sheet.damaged:
-        print(f"left out {line}", file=sys.stderr)
-    written = write_listening(statistics(sheet), Path(plain["out"] or "reports/listening"))
-    for file in written:
-        if file.suffix == ".md" and file.stem != "listening_items":
-            print(file.read_text(encoding="utf-8"))
-    print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
+        say(f"left out {line}")
+    files = write_listening(statistics(sheet), Path(plain["out"] or "reports/listening"))
+    show_written(files, but=("listening_items",))
+    written(files)

@@ -12,6 +12,8 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -22,7 +24,7 @@ from audioprune.commands.configuration import options_of
 from audioprune.errors import AudiopruneError, ClosedOutput, ConfigError, OutputError
 from audioprune.terminal.help import closest_text
 from audioprune.terminal.index import read_index
-from audioprune.terminal.streams import is_quiet, plain
+from audioprune.terminal.streams import is_quiet, is_verbose, plain
 
 TRACE = "AUDIOPRUNE_TRACE"
 """Variable of the environment that says whether the user wants traces."""
@@ -34,7 +36,7 @@ _NOISE = (
     "Config search path",
     "provider=",
 )
-_MOST_LINES = 6
+_MOST_LINES = _MOST_OPTIONS = 6
 _UNREADABLE = re.compile(
     "mismatched input|extraneous input|missing EQUAL|no viable alternative|LexerNoViableAlt"
     "|token recognition|Ambiguous value"
@@ -53,6 +55,22 @@ def note(text: str) -> None:
     """Print how it went on the error stream, unless only results and errors are wanted."""
     if not is_quiet():
         say(text)
+
+
+def written(files: Sequence[Path]) -> None:
+    """Say where what was written is: the page or first file, the tables, the folder.
+
+    With -v every file is named.
+    """
+    if is_verbose():
+        say("\n".join(f"wrote {file}" for file in files))
+        return
+    pages = [file for file in files if file.suffix == ".html"]
+    tables = [file for file in files if file.suffix == ".csv" and file.parent.name != "figures"]
+    found = {"page": pages[:1], "tables": tables[:1]}
+    found["all"] = [min((file.parent for file in files), key=lambda each: len(each.parts))]
+    lines = [f"{name:8}{places[0]}" for name, places in found.items() if places]
+    note("\n" + "\n".join(lines) + f"  ({len(files)} files; -v names them)")
 
 
 def first_line(error: BaseException) -> str:
@@ -117,7 +135,7 @@ def _config_message(error: BaseException) -> str:
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
     whole = " ".join(lines)
     told = _old_report(whole) or _word_report(whole, next(iter(lines), ""))
-    told = told or _key_report(whole)
+    told = told or _option_report(whole) or _key_report(whole)
     return told or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
 
 
@@ -141,12 +159,28 @@ def _old_report(text: str) -> str:
     return f"report={paper}_{part} is now report={paper} report.only=[{part}]"
 
 
+def _option_report(text: str) -> str:
+    """Say that a group such as ``model`` has no such option, and which are closest."""
+    missing = re.search(r"Could not find '(\w+)/([\w./]+)'", text)
+    if not missing or not (known := options_of(missing[1])):
+        return ""
+    group, given = missing.groups()
+    folder = given.rpartition("/")[0]
+    beside = [name for name in known if folder and name.startswith(f"{folder}/")]
+    # another folder's options are close by their last part alone
+    by_end = {name.rpartition("/")[2]: name for name in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    close += [by_end[end] for end in difflib.get_close_matches(given, by_end, n=3, cutoff=0.5)]
+    names = list(dict.fromkeys([*close, *sorted(beside)]))[:_MOST_OPTIONS] or sorted(known)
+    own = "; a network of your own is model=module:Class" if group == "model" else ""
+    return f"no option {group}={given} -> closest: {', '.join(names)}{own}"
+
+
 def _hint(text: str) -> str:
     """Return what may have been meant by a name that a message of Hydra refuses, or nothing."""
     option = re.search(r"Could not find '([\w/]+)/([\w.]+)'", text)
     if option:
-        group, given = option.groups()
-        return _extra(group, given) or _closest(given, options_of(group))
+        return _extra(*option.groups()) or _closest(option[2], options_of(option[1]))
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
     if not key:
         return ""

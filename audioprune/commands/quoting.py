@@ -90,6 +90,17 @@ def unresolved(words: Sequence[str], missing: str) -> str:
     return ""
 
 
+def word(key: str, value: object) -> str:
+    """Return ``key=value`` as it is typed into a shell, quoted where that is needed."""
+    plain_word = f"{key}={value}"
+    try:
+        found = OverridesParser.create().parse_override(plain_word)
+        same = not found.is_sweep_override() and str(found.value()) == str(value)
+    except HydraException:
+        same = False
+    return shlex.quote(plain_word) if same else quoted(key, str(value)) or plain_word
+
+
 def quoted(key: str, value: str) -> str:
     """Return a word of a shell that gives a key exactly this text; empty where none does.
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audioprune.commands.messages import written
 from audioprune.errors import DataError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.report import compression_line, write_report
+from audioprune.report.shown.printing import show_written
 from audioprune.report.watch import watch
+from audioprune.terminal.streams import shown_form
 
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
@@ -21,12 +24,11 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
         _follow([Path(each) for each in runs], plain)
         return
     files = _write([Path(each) for each in runs], plain, live=False)
-    for file in files:
-        if file.suffix == ".md":
-            print(file.read_text(encoding="utf-8"))
-    print("\n".join(f"wrote {file}" for file in files), file=sys.stderr)
-    if plain["report"]["kind"] == "summary" and (line := compression_line(runs)):
-        print(line)
+    show_written(files)
+    summary = plain["report"]["kind"] == "summary" and shown_form() == "table"
+    if summary and (line := compression_line(runs)):
+        print(line, flush=True)
+    written(files)
 
 
 def _write(runs: list[Path], plain: Mapping[str, Any], live: bool) -> list[Path]:

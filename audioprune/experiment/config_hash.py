@@ -19,7 +19,13 @@ from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
-    "model": {"activation": "relu", "context": 0, "normalise": False, "tables": "drawn"},
+    "model": {
+        "activation": "relu",
+        "cell": "lstm",
+        "context": 0,
+        "normalise": False,
+        "tables": "drawn",
+    },
     "data": {
         "augment_equaliser_db": 0.0,
         "augment_level_db": 0.0,
@@ -28,7 +34,16 @@ _LATER: dict[str, dict[str, Any]] = {
         "variety": "plain",
         "voices": "made",
     },
-    "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+    "pipeline": {
+        "bits": None,
+        "per": "tensor",
+        "quantizer": "kmeans",
+        "ramp_begin": 0.0,
+        "ramp_end": 0.0,
+        "scale": "least_squares",
+        "symmetric": True,
+        "whole_units": False,
+    },
     "task": {
         "harmonics": 0,
         "remix": False,

@@ -20,7 +20,7 @@ from torch import nn
 
 from audioprune import checkpoint
 from audioprune.compress.masks import Mask
-from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.quantize.contract import Quantized
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.trim import resize_
 from audioprune.compress.units.trimmed_layers import count_like_
@@ -227,7 +227,7 @@ class LoadedModel:
     model_config: dict[str, Any]
     task_config: dict[str, Any] | None
     mask: Mask | None
-    codebooks: dict[str, Codebook] | None
+    codebooks: dict[str, Quantized] | None
 
 
 def load_model_file(
@@ -320,7 +320,7 @@ def _is_plain_state(path: Path) -> bool:
     return path.suffix in PICKLED or foreign
 
 
-_Content = tuple[dict[str, torch.Tensor], dict[str, Any], Mask | None, dict[str, Codebook] | None]
+_Content = tuple[dict[str, torch.Tensor], dict[str, Any], Mask | None, dict[str, Quantized] | None]
 
 
 def _content(path: Path) -> _Content:

@@ -19,7 +19,8 @@ from torch import nn
 
 from audioprune import checkpoint, provenance
 from audioprune.compress.masks import Mask
-from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.quantize.contract import Quantized
+from audioprune.compress.quantize.stored import as_tensors, from_tensors
 from audioprune.compress.ties import join_views_
 from audioprune.errors import CheckpointError
 from audioprune.experiment.config_hash import known_before
@@ -35,6 +36,7 @@ from audioprune.protocols import (
     KeepsState,
     ScoresBatches,
     Step,
+    TellsReading,
 )
 from audioprune.training.devices import exact_products, placed_device
 from audioprune.training.settings import Settings
@@ -55,7 +57,7 @@ class Run:
             names a task.
         settings: Training numbers.
         mask: Kept weights, or None before the first pruning.
-        codebooks: Codebook and codes of every quantised tensor, or None.
+        codebooks: Codebook or grid of every quantised tensor, with its codes, or None.
         findings: What steps tell later ones.
         states: What each step remembers for itself.
         results: Measured rows.
@@ -80,7 +82,7 @@ class Run:
     task_config: dict[str, Any]
     settings: Settings
     mask: Mask | None = None
-    codebooks: dict[str, Codebook] | None = None
+    codebooks: dict[str, Quantized] | None = None
     findings: Findings = field(default_factory=Findings)
     states: StepStates = field(default_factory=StepStates)
     from_checkpoint: bool = False
@@ -207,9 +209,11 @@ class Run:
     def made_with(self) -> dict[str, Any]:
         """Return what every written file says of its making, so that it can be judged alone."""
         data, scoring = self.config.get("data"), self.config.get("scoring") or {}
+        reading = {"reading": self.data.reading()} if isinstance(self.data, TellsReading) else {}
         return {
             "task": self.task_config,
             "data": provenance.portable(data) if data else None,
+            **reading,
             **self.stamp,
             "training": known_before("training", self.config.get("training")),
             "metrics": scoring.get("metrics"),
@@ -226,8 +230,7 @@ class Run:
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         if self.mask is not None:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
-        for name, book in (self.codebooks or {}).items():
-            tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
+        tensors |= as_tensors(self.codebooks)
         if isinstance(self.task, KeepsState):
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
@@ -264,10 +267,7 @@ class Run:
         self.model_config = meta["model_config"]
         masks = checkpoint.under(tensors, "mask/")
         self.mask = Mask.from_state_dict(masks) if masks else None
-        centroids = checkpoint.under(tensors, "centroids/")
-        codes = checkpoint.under(tensors, "codes/")
-        books = {name: Codebook(centroids[name], codes[name]) for name in centroids}
-        self.codebooks = books or None
+        self.codebooks = from_tensors(tensors) or None
         if isinstance(self.task, KeepsState):
             self.task.load_state_dict(checkpoint.under(tensors, "task/"))
         self.findings = Findings.from_dict(meta["findings"])

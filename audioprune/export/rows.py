@@ -22,6 +22,13 @@ class ExportRow:
             say how many frames a second has.
         worst_frame_ms: The slowest frame, or whole signal, in milliseconds.
         note: What else is to be known.
+        rom_bytes: Bytes of constants, of C alone.
+        ram_bytes: Bytes of states and intermediate values, of C alone.
+        macs: Multiplications of one frame, of C alone.
+        frames_per_second: Frames in a second, where the model says it.
+        metric: Name of the task's own measure, where the file was scored.
+        score: What the file scores by it.
+        score_float: What the float32 file scores.
     """
 
     path: str
@@ -34,6 +41,13 @@ class ExportRow:
     real_time_factor: float | None
     worst_frame_ms: float
     note: str = ""
+    rom_bytes: int | None = None
+    ram_bytes: int | None = None
+    macs: int | None = None
+    frames_per_second: float | None = None
+    metric: str = ""
+    score: float | None = None
+    score_float: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON can hold them."""

@@ -19,22 +19,22 @@ on long files, inference/blocks.py needs no such form.
 
 from __future__ import annotations
 
-import re
 from collections import namedtuple
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
+from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
+from audioprune.export.parts import Parts, graph_module, output_names
 from audioprune.export.rewrite import FrameTooShort, Rewriter, grouped
 from audioprune.export.rules import apply
+from audioprune.export.steps import alone, at_once, stepwise
 from audioprune.export.trace import Traced, trace, values_of
-from audioprune.protocols import Costed, StreamsPart
+from audioprune.protocols import Costed, StreamsFrames, StreamsPart
 
 LENGTHS = (5, 12)
 """Frames of the two signals that a streaming form is compared on."""
@@ -53,25 +53,21 @@ class StreamingModel(nn.Module):
         output_frames: Positions along time of each output frame.
         input_names: Names of the inputs.
         output_names: Names of the outputs.
+        output_places: Which outputs of the model these are.
         state_names: Names of the states.
         open_batch: Whether several signals may run side by side.
     """
 
-    def __init__(self, rewriter: Rewriter, initial: Sequence[Tensor], shapes: Shapes) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.body = _module(rewriter)
-        self.frame = rewriter.frame
-        self.time_dims = rewriter.traced.time_dims
-        self.output_dims = tuple(each.axis for each in rewriter.outputs)
-        self.output_frames = tuple(each.chunk for each in rewriter.outputs)
-        self.open_batch = rewriter.traced.open_batch
-        self.input_names = tuple(each.base for each in rewriter.inputs)
-        self.output_names = shapes.names
-        self.state_names = tuple(state.name for state in rewriter.states)
-        self.batch_axes = tuple(state.batch_axis for state in rewriter.states)
-        self.example = shapes.frames
-        self.output_places = tuple(rewriter.output_places)
-        for name, value in zip(self.state_names, initial, strict=True):
+        self.body = parts.body
+        self.frame, self.time_dims = parts.frame, parts.time_dims
+        self.output_dims, self.output_frames = parts.output_dims, parts.output_frames
+        self.open_batch, self.example = parts.open_batch, parts.example
+        self.input_names, self.output_names = parts.input_names, parts.output_names
+        self.state_names, self.batch_axes = parts.state_names, parts.batch_axes
+        self.output_places = parts.output_places
+        for name, value in zip(self.state_names, parts.initial, strict=True):
             self.register_buffer(f"initial_{name}", value.detach().clone().contiguous())
 
     def initial_state(self, batch: int = 1) -> tuple[Tensor, ...]:
@@ -117,7 +113,8 @@ class StreamingModel(nn.Module):
         Returns:
             The outputs, as of the whole pass.
         """
-        states: tuple[Tensor, ...] = tuple(self.initial_state(signals[0].shape[0]))
+        batch = 1 if self.time_dims[0] == 0 else signals[0].shape[0]
+        states: tuple[Tensor, ...] = tuple(self.initial_state(batch))
         count = signals[0].shape[self.time_dims[0]] // self.frame
         outputs: list[list[Tensor]] = [[] for _ in self.output_names]
         for t in range(count):
@@ -132,14 +129,6 @@ class StreamingModel(nn.Module):
         return tuple(
             torch.cat(each, axis) for each, axis in zip(outputs, self.output_dims, strict=True)
         )
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """The example of a streaming form, one item of each input, and the names of its outputs."""
-
-    frames: tuple[Tensor, ...]
-    names: tuple[str, ...]
 
 
 def streaming(
@@ -176,6 +165,44 @@ def streaming_of(
     if isinstance(model, StreamsPart) and example is None:
         model, example, time_dim = model.streaming_part()
     inputs, axes = inputs_of(model, example, time_dim)
+    try:
+        return model, _of_graph(model, inputs, axes)
+    except ConfigError as refused:
+        try:
+            if all(axis == 0 for axis in axes):
+                return model, _proved(model, alone(model, inputs))
+            if isinstance(model, StreamsFrames) and len(inputs) == 1:
+                return model, _proved(model, stepwise(model, inputs[0]))
+        except ConfigError:
+            pass  # what the graph was refused for says more
+        raise refused
+
+
+def whole_of(
+    model: nn.Module,
+    example: Tensor | Sequence[Tensor] | None = None,
+    time_dim: int | Sequence[int] | None = None,
+) -> tuple[nn.Module, StreamingModel]:
+    """Return a model as a form whose only frame is a whole signal as long as its example.
+
+    Arguments are those of ``streaming``; the axis of time may be left out.
+    """
+    if time_dim is None and not isinstance(model, Costed):
+        time_dim = 1
+    inputs, axes = inputs_of(model, example, time_dim)
+    return model, StreamingModel(at_once(model, tuple(each[:1] for each in inputs), axes)).eval()
+
+
+def _proved(model: nn.Module, parts: Parts) -> StreamingModel:
+    found = StreamingModel(parts).eval()
+    verify(model, found)
+    return found
+
+
+def _of_graph(
+    model: nn.Module, inputs: tuple[Tensor, ...], axes: tuple[int, ...]
+) -> StreamingModel:
+    """Rewrite the graph of a model frame by frame."""
     traced = trace(model, inputs, axes)
     frame = 1
     while True:
@@ -189,10 +216,24 @@ def streaming_of(
                     f"{type(model).__name__}: expected frames of at most {_LONGEST_FRAME} "
                     f"positions, got more; stream a model with smaller strides"
                 ) from None
-    names = _output_names(model, traced.example, rewriter.output_places)
-    found = StreamingModel(rewriter, initial, Shapes(traced.example, names)).eval()
+    parts = Parts(
+        body=graph_module(rewriter.graph, rewriter.tensors),
+        frame=rewriter.frame,
+        time_dims=rewriter.traced.time_dims,
+        output_dims=tuple(each.axis for each in rewriter.outputs),
+        output_frames=tuple(each.chunk for each in rewriter.outputs),
+        open_batch=rewriter.traced.open_batch,
+        input_names=tuple(each.base for each in rewriter.inputs),
+        output_names=output_names(model, traced.example, rewriter.output_places),
+        output_places=tuple(rewriter.output_places),
+        state_names=tuple(state.name for state in rewriter.states),
+        batch_axes=tuple(state.batch_axis for state in rewriter.states),
+        initial=tuple(initial),
+        example=traced.example,
+    )
+    found = StreamingModel(parts).eval()
     verify(model, found, rewriter.assumed)
-    return model, found
+    return found
 
 
 def inputs_of(
@@ -262,23 +303,6 @@ def _rewritten(traced: Traced, frame: int) -> tuple[Rewriter, list[Tensor]]:
     return rewriter, initial
 
 
-@torch.no_grad()
-def _output_names(
-    model: nn.Module, inputs: tuple[Tensor, ...], places: Sequence[int]
-) -> tuple[str, ...]:
-    """Return the names of outputs: fields and keys where there are any, else numbers."""
-    if len(places) == 1:
-        return ("out",)
-    with evaluating(model):
-        flat = tree_flatten_with_path(model(*inputs))[0]
-    paths = [flat[place][0] for place in places]
-    words = [re.sub(r"\W+", "_", keystr(path)).strip("_") for path in paths]
-    named = [re.sub(r"^\d+_", "", word) for word in words]
-    if len(set(named)) == len(named) and all(name.isidentifier() for name in named):
-        return tuple(named)
-    return tuple(f"out_{i}" for i in range(len(places)))
-
-
 def _other(value: Tensor) -> Tensor:
     """Return another input of the same kind."""
     turned = value.flip(0, *range(1, value.dim())).roll(1, -1)
@@ -289,28 +313,6 @@ def _values(traced: Traced, inputs: tuple[Tensor, ...], wanted: list[fx.Node]) -
     names = {node.name for node in wanted}
     found = values_of(traced.module, inputs, lambda node: node.name in names)
     return {node.name: value for node, value in found.items()}
-
-
-def _module(rewriter: Rewriter) -> fx.GraphModule:
-    root = nn.Module()
-    for name, value in rewriter.tensors.items():
-        _hold(root, name, value)
-    rewriter.graph.eliminate_dead_code()
-    rewriter.graph.lint()
-    return fx.GraphModule(root, rewriter.graph, "Streaming")
-
-
-def _hold(root: nn.Module, name: str, value: Tensor) -> None:
-    """Give a module a tensor under a dotted name."""
-    *path, last = name.split(".")
-    for part in path:
-        if part not in dict(root.named_children()):
-            root.add_module(part, nn.Module())
-        root = cast(nn.Module, getattr(root, part))
-    if isinstance(value, nn.Parameter):
-        root.register_parameter(last, value)
-    else:
-        root.register_buffer(last, value)
 
 
 @torch.no_grad()
@@ -329,6 +331,7 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
         ConfigError: It is above 1e-5.
     """
     worst = 0.0
+    missing: dict[str, set[int]] = {name: set() for name in stream.output_names}
     for frames, batch in zip(LENGTHS, (1, 2 if stream.open_batch else 1), strict=True):
         signals = tuple(
             _signal(value, axis, frames * stream.frame, batch)
@@ -338,10 +341,17 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
             leaves = tree_leaves(model(*signals))
         whole = [leaves[place] for place in stream.output_places]
         found = stream.run(*signals)
-        for value, wanted, axis in zip(found, whole, stream.output_dims, strict=True):
-            wanted = wanted.narrow(axis, 0, value.shape[axis])
+        named = zip(stream.output_names, found, whole, stream.output_dims, strict=True)
+        for name, value, wanted, axis in named:
+            missing[name].add(max(0, value.shape[axis] - wanted.shape[axis]))
+            value, wanted = same_length(value, wanted, axis)
             peak = max(float(wanted.abs().max()), 1e-6)
             worst = max(worst, float((value - wanted).abs().max()) / peak)
+    if any(len(counts) > 1 for counts in missing.values()):
+        raise ConfigError(
+            f"{type(model).__name__}: expected an output frame for each input frame, got a share "
+            f"of them alone; it cannot be streamed"
+        )
     if not worst <= TOLERANCE:
         doubt = f" (unknown operators: {', '.join(sorted(set(assumed)))})" if assumed else ""
         raise ConfigError(
@@ -349,6 +359,12 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
             f"got a difference of {worst:.2g}{doubt}; it cannot be streamed"
         )
     return worst
+
+
+def same_length(value: Tensor, wanted: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return what both outputs have along time, from the first position on."""
+    count = min(value.shape[axis], wanted.shape[axis])
+    return value.narrow(axis, 0, count), wanted.narrow(axis, 0, count)
 
 
 def _signal(value: Tensor, axis: int, length: int, batch: int) -> Tensor:

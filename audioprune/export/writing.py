@@ -18,11 +18,12 @@ from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.export import int8 as int8_tools
 from audioprune.export.c.writing import export_c
-from audioprune.export.onnx_file import Session, streaming_graph, whole_graph
 from audioprune.export.rows import ExportRow
-from audioprune.export.script import loaded, script_of
+from audioprune.export.running import FileModel, Score, scored
+from audioprune.export.runtimes import int8 as int8_tools
+from audioprune.export.runtimes.onnx_file import Session, streaming_graph, whole_graph
+from audioprune.export.runtimes.script import loaded, script_of
 from audioprune.export.streaming import LENGTHS, StreamingModel, inputs_of, streaming_of
 from audioprune.export.timing import (
     Function,
@@ -39,7 +40,8 @@ from audioprune.files import sha256, write_atomic
 from audioprune.protocols import Costed
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "c": ""}
-INT8 = ("dynamic", "static")
+INT8 = {"onnx": ("dynamic", "static"), "c": ("weights",)}
+"""Which eight-bit forms a format has."""
 TOLERANCE = 1e-5
 _CALIBRATED = 100  # frames
 
@@ -67,6 +69,7 @@ def export(
     int8: Sequence[str] = (),
     frames_per_second: float | None = None,
     metadata: Mapping[str, str] | None = None,
+    score: Score | None = None,
 ) -> list[ExportRow]:
     """Write a model for another runtime, compare it with torch, and time it.
 
@@ -75,11 +78,15 @@ def export(
         path: The file to write, ``.onnx`` or ``.pt``; for C a folder.
         example: An input or a tuple of them; by default the model's own.
         format: ``onnx``, with an open batch and number of frames, ``torchscript``, or ``c``.
-        streaming: Whether to write the form that maps one frame and its states.
+        streaming: Whether to write the form that maps one frame and its states. C without it maps
+            signals as long as the example.
         time_dim: Axis of time, or one for each input; by default the model's own.
-        int8: Which eight-bit forms of an ONNX file to write beside it, ``dynamic`` or ``static``.
+        int8: Which eight-bit forms to write beside it: ``dynamic`` or ``static`` of an ONNX file,
+            ``weights`` of C.
         frames_per_second: Positions along time in a second; by default the model's own.
         metadata: What the file says about itself, beside the names of its streams.
+        score: Scores a module in the place of the model, and names the measure; called for each
+            file where eight-bit ones are written.
 
     Returns:
         One row for each file.
@@ -90,19 +97,17 @@ def export(
     """
     path = _checked(path, format, int8)
     if format == "c":
-        if not streaming:
-            raise ConfigError(
-                "format=c: expected streaming=true, for C maps frame by frame, got false; set it"
-            )
-        row = export_c(
+        return export_c(
             model,
             path,
             example,
+            streaming=streaming,
             time_dim=time_dim,
+            int8=bool(int8),
             frames_per_second=frames_per_second,
             metadata=metadata,
+            score=score,
         )
-        return [row]
     form = _form(model, example, time_dim, frames_per_second, streaming)
     facts = _facts(form, model, metadata or {})
     if format == "torchscript":
@@ -120,6 +125,9 @@ def export(
                 f"{row.parity:.2g} of the peak; use another format"
             )
         rows.append(row)
+    if score is not None and int8:
+        runs = [FileModel(run, form.stream) for _, _, run in files.values()]
+        rows = scored(rows, runs, score)
     for file, data, _ in files.values():
         write_atomic(file, data)
     return rows
@@ -130,11 +138,11 @@ def _checked(path: str | Path, format: str, int8: Sequence[str]) -> Path:
         raise ConfigError(_no_executorch())
     if format not in FORMATS:
         raise ConfigError(unknown_name("format", format, (*FORMATS, "executorch")))
+    known = INT8.get(format, ())
     for each in int8:
-        if each not in INT8:
-            raise ConfigError(unknown_name("int8", each, INT8))
-    if int8 and format != "onnx":
-        raise ConfigError(f"int8: expected format=onnx, got {format}; leave one of them out")
+        if each not in known:
+            wanted = f"one of {', '.join(known)} with" if known else "nothing with"
+            raise ConfigError(f"int8: expected {wanted} format={format}, got {each}; leave it out")
     path = Path(path)
     if format == "c":
         if path.is_file():
@@ -222,8 +230,9 @@ def _whole(
     if stream is None:
         return [tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))]
     kept = [leaves[place] for place in stream.output_places]
-    count = signals[0].shape[stream.time_dims[0]] // stream.frame
     sizes = list(zip(kept, stream.output_dims, stream.output_frames, strict=True))
+    counts = [value.shape[axis] // size for value, axis, size in sizes]
+    count = min(signals[0].shape[stream.time_dims[0]] // stream.frame, *counts)
     return [
         tuple(value.narrow(axis, t * size, size) for value, axis, size in sizes)
         for t in range(count)
@@ -321,6 +330,7 @@ def _row(
     for signals, wanted in zip(form.signals, form.wanted, strict=True):
         stream = form.stream
         found = streamed(run, stream, signals) if stream is not None else [run(*signals)]
+        found = found[: len(wanted)]  # a model may leave out its last frames
         peaks = _joined(wanted)
         worst = max(worst, gap(_joined(found), peaks))
         db = noise_db(_joined(found), peaks)

@@ -1,7 +1,7 @@
 """The recurrent magnitude estimator of Tan & Wang: layers, units, stages and one-frame steps.
 
-``LSTM`` maps noisy to clean magnitudes (B, N, F). It knows neither the transform before it nor
-the loss; spectral mapping and its target belong to the enhancement task.
+``LSTM`` maps noisy to clean magnitudes (B, N, F), by LSTM or GRU layers. It knows neither the
+transform before it nor the loss; spectral mapping and its target belong to the enhancement task.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from audioprune.protocols import Stage
 from audioprune.ranges import FOLLOWS, OneOf, Range
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
+CELLS = {"lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3)}
+"""Recurrent layers by name, and how many gates each has."""
 
 
 class LSTM(nn.Module):
@@ -38,6 +40,8 @@ class LSTM(nn.Module):
         activation: What ends the output: ``relu`` (the paper's), or ``sigmoid`` for masks.
         normalise: Whether inputs are normalised bin by bin, by mean and deviation of the training
             set; see ``parts.frame_norm.FrameNorm``.
+        cell: Kind of the recurrent layers: ``lstm`` (the paper's), or ``gru``, which has three
+            quarters of the parameters.
         frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
@@ -48,12 +52,12 @@ class LSTM(nn.Module):
 
     Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP
     2021, LSTM of Tables 1 and 2. ``activation`` and ``normalise`` are additions for short
-    trainings.
+    trainings, ``cell`` one for comparisons.
     """
 
     frames_per_second: float = 100.0
     time_dim: int = 1
-    layers: Layers[nn.LSTM]
+    layers: Layers[nn.RNNBase]
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class LSTM(nn.Module):
         depth: Annotated[int, Range(1)] = 4,
         activation: Annotated[str, OneOf(*ACTIVATIONS)] = "relu",
         normalise: bool = False,
+        cell: Annotated[str, OneOf(*CELLS)] = "lstm",
         frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
@@ -73,29 +78,35 @@ class LSTM(nn.Module):
         if activation not in ACTIVATIONS:
             raise ConfigError(unknown_name("model.activation", activation, ACTIVATIONS))
         self.activation = activation
+        if cell not in CELLS:
+            raise ConfigError(unknown_name("model.cell", cell, CELLS))
+        self.cell = cell
+        kind, _ = CELLS[cell]
         self.inputs = FrameNorm(bins) if normalise else None
         sizes = [bins, *[width] * depth]
         self.layers = Layers(
-            nn.LSTM(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            kind(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
         )
         self.output = nn.Linear(width, bins)
 
     @classmethod
-    def width_for(cls, params: int, *, bins: int = 161, depth: int = 4) -> int:
+    def width_for(cls, params: int, *, bins: int = 161, depth: int = 4, cell: str = "lstm") -> int:
         """Return the width whose model has the number of parameters nearest to ``params``.
 
         Args:
             params: Wished number of parameters, above 0.
             bins: As in the constructor.
             depth: As in the constructor.
+            cell: As in the constructor.
 
         Raises:
             ConfigError: If ``params`` is below 1 or above the largest model.
         """
+        gates = CELLS[cell][1]
 
         def count(width: int) -> int:
             inputs = bins + (depth - 1) * width
-            return 4 * width * (inputs + depth * (width + 2)) + bins * (width + 1)
+            return gates * width * (inputs + depth * (width + 2)) + bins * (width + 1)
 
         return nearest_width(count, params, 8192)
 
@@ -124,12 +135,12 @@ class LSTM(nn.Module):
         return ACTIVATIONS[self.activation](self.output(values))
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return zero states h and c of each layer in turn, each (1, batch, units)."""
+        """Return zero states h (of an LSTM h and c) of each layer, each (1, batch, units)."""
         weight = self.output.weight
         state: list[Tensor] = []
         for layer in self.layers:
             zero = weight.new_zeros(1, batch, recurrent_units(layer))
-            state += [zero, zero.clone()]
+            state += [zero, zero.clone()] if self.cell == "lstm" else [zero]
         return tuple(state)
 
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
@@ -138,6 +149,10 @@ class LSTM(nn.Module):
         if self.inputs is not None:
             values = self.inputs(values)
         for i, layer in enumerate(self.layers):
+            if self.cell == "gru":
+                values, hidden = layer(values, state[i])
+                after.append(hidden)
+                continue
             values, (hidden, cell) = layer(values, (state[2 * i], state[2 * i + 1]))
             after += [hidden, cell]
         return self._finish(values).squeeze(1), tuple(after)
@@ -150,19 +165,19 @@ class LSTM(nn.Module):
     def unit_sets(self) -> list[UnitSet]:
         """Return the hidden units of each layer.
 
-        A unit owns its four gate rows, its recurrent column, and the column of the next layer
+        A unit owns its row in every gate, its recurrent column, and the column of the next layer
         that reads it.
         """
         readers = [f"layers.{i}.weight_ih_l0" for i in range(1, len(self.layers))]
         readers.append("output.weight")
         return [
-            _hidden_units(f"layers.{i}", recurrent_units(layer), reader)
+            _hidden_units(f"layers.{i}", recurrent_units(layer), reader, CELLS[self.cell][1])
             for i, (layer, reader) in enumerate(zip(self.layers, readers, strict=True))
         ]
 
 
-def _hidden_units(layer: str, count: int, reader: str) -> UnitSet:
-    gates, units = rows(0, count, repeat=4, stride=count), rows(0, count)
+def _hidden_units(layer: str, count: int, reader: str, gates_of: int) -> UnitSet:
+    gates, units = rows(0, count, repeat=gates_of, stride=count), rows(0, count)
     written = tuple(
         Slice(f"{layer}.{kind}_l0", 0, gates)
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

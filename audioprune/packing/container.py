@@ -24,21 +24,29 @@ import numpy as np
 from torch import Tensor
 
 from audioprune.compress.masks import Mask
-from audioprune.compress.quantize.kmeans import MAX_LEVELS, Codebook
+from audioprune.compress.quantize.contract import Quantized
 from audioprune.compress.ties import refuse_overlaps
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic
 from audioprune.model_header import COMMON_TEXT, MAX_HEADER_BYTES, PACKED_MAGIC, PACKED_PREFIX
 from audioprune.packing.entropy import BadStream
-from audioprune.packing.tensors import DTYPES, KINDS, Piece, Record, decode, encode, to_bytes
+from audioprune.packing.tensors import (
+    GRIDS,
+    MAX_NAME,
+    Piece,
+    Record,
+    decode,
+    encode,
+    record_of,
+    to_bytes,
+)
 
 MAGIC = PACKED_MAGIC
-VERSION = 1
+VERSION, GRID_VERSION = 1, 2
+"""Format versions: the second one is written where a tensor is a grid, and only there."""
 _SUMS = struct.Struct("<I8s")
 _HASH_BYTES = 32
 _FREE_BYTES, _MAX_EXPANSION = 64 << 20, 1024
-_MAX_AXES, _MAX_NAME = 16, 512
-_FIELDS = ("name", "shape", "dtype", "kind", "masked", "levels", "coded", "raw")
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,8 @@ class Inspection:
     records: tuple[Record, ...]
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.path}: {self.disk_bytes} bytes, {len(self.records)} tensors, format {VERSION}"
-        ]
+        size = f"{self.disk_bytes} bytes, {len(self.records)} tensors"
+        lines = [f"{self.path}: {size}, format {_version(self.records)}"]
         lines += [f"config {json.dumps(self.config)}", f"meta {json.dumps(self.meta)}"]
         for record in self.records:
             levels = f" K={record.levels}" if record.levels else ""
@@ -111,14 +118,14 @@ class Packed:
         state: Tensors by name in the order of writing, equal bit for bit (a removed -0.0 is read
             as 0.0).
         mask: The mask of the masked parameters, or None if there was none.
-        codebooks: Codebooks of the quantised parameters by name.
+        codebooks: Codebooks and grids of the quantised parameters by name.
     """
 
     config: dict[str, Any]
     meta: dict[str, Any]
     state: dict[str, Tensor]
     mask: Mask | None
-    codebooks: dict[str, Codebook]
+    codebooks: dict[str, Quantized]
 
 
 def pack(
@@ -126,7 +133,7 @@ def pack(
     model_state: Mapping[str, Tensor],
     *,
     mask: Mask | None = None,
-    codebooks: Mapping[str, Codebook] | None = None,
+    codebooks: Mapping[str, Quantized] | None = None,
     config: Mapping[str, Any],
     meta: Mapping[str, Any] | None = None,
 ) -> PackReport:
@@ -136,7 +143,7 @@ def pack(
         path: The file, usually ``model.apz``.
         model_state: Tensors by name, as from ``state_dict()``; removed weights are zero.
         mask: Kept positions of the masked parameters.
-        codebooks: From ``quantize_``; the weights are their values.
+        codebooks: Codebooks and grids, as from ``quantize_with_``; the weights are their values.
         config: JSON values that rebuild the model: its ``_target_`` and arguments, the task, the
             sample rate.
         meta: JSON values for information only.
@@ -159,7 +166,7 @@ def pack(
         _SUMS.pack(zlib.crc32(body), _digest(record, pieces[record.name]))
         for record, body in bodies
     )
-    start = PACKED_PREFIX.pack(MAGIC, VERSION, len(header))
+    start = PACKED_PREFIX.pack(MAGIC, _version(records), len(header))
     content = start + header + sums + b"".join(body for _, body in bodies)
     data = content + hashlib.sha256(content).digest()
     _parse(path, data)
@@ -195,16 +202,16 @@ def inspect(path: str | Path) -> Inspection:
 
 
 def _pieces(
-    state: Mapping[str, Tensor], mask: Mask | None, codebooks: Mapping[str, Codebook]
+    state: Mapping[str, Tensor], mask: Mask | None, codebooks: Mapping[str, Quantized]
 ) -> dict[str, Piece]:
     for what, names in (("mask", mask or ()), ("codebook", codebooks)):
         for name in names:
             if name not in state:
                 raise ConfigError(unknown_name(f"tensor of a {what}", name, state))
     for name in state:
-        if not name or len(name) > _MAX_NAME:
+        if not name or len(name) > MAX_NAME:
             raise ConfigError(
-                f"expected tensor names of 1..{_MAX_NAME} characters, got {len(name)}; rename "
+                f"expected tensor names of 1..{MAX_NAME} characters, got {len(name)}; rename "
                 f"the parameter"
             )
     keeps = {} if mask is None else {name: mask[name] for name in mask}
@@ -288,10 +295,10 @@ def _verify(path: Path, data: bytes) -> None:
             f"short, copy it again"
         )
     _, version, _ = PACKED_PREFIX.unpack_from(data)
-    if version != VERSION:
+    if version not in (VERSION, GRID_VERSION):
         raise CheckpointError(
-            f"{path}: expected format version {VERSION}, got {version}; update audioprune to "
-            f"read it"
+            f"{path}: expected format version {VERSION} or {GRID_VERSION}, got {version}; update "
+            f"audioprune to read it"
         )
 
 
@@ -351,9 +358,11 @@ def _split(
     Every claim of the header is checked.
     """
     try:
-        _, _, length = PACKED_PREFIX.unpack_from(data)
+        _, version, length = PACKED_PREFIX.unpack_from(data)
         header = _load_header(data[PACKED_PREFIX.size : PACKED_PREFIX.size + length])
-        records = tuple(_record(row) for row in header["tensors"])
+        records = tuple(record_of(row) for row in header["tensors"])
+        if version != _version(records):
+            raise BadStream(f"format version {version} with tensors of {_version(records)}")
         _check_sizes(records, len(data))
         sums = PACKED_PREFIX.size + length
         lengths = (record.coded + record.raw for record in records)
@@ -372,6 +381,11 @@ def _split(
         (start, end, *pair) for start, end, pair in zip(ends[:-1], ends[1:], pairs, strict=True)
     ]
     return header["config"], header["meta"], records, bodies
+
+
+def _version(records: tuple[Record, ...]) -> int:
+    """Return the format version of a file with such tensors."""
+    return GRID_VERSION if any(record.kind in GRIDS for record in records) else VERSION
 
 
 def _load_header(packed: bytes) -> dict[str, Any]:
@@ -400,36 +414,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise BadStream(f"{name} is no JSON number")
-
-
-def _record(row: Any) -> Record:
-    """Return the record of a row of the header, after checking every field of it."""
-    if not isinstance(row, list) or len(row) != len(_FIELDS):
-        raise BadStream("a record has the wrong fields")
-    name, shape, dtype, kind, masked, levels, coded, raw = row
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
-        raise BadStream("a tensor has a bad name")
-    if (
-        not isinstance(shape, list)
-        or len(shape) > _MAX_AXES
-        or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
-    ):
-        raise BadStream(f"tensor '{name}' has a bad shape")
-    known = isinstance(dtype, str) and dtype in DTYPES
-    if not known or not isinstance(kind, str) or kind not in KINDS:
-        raise BadStream(f"tensor '{name}' has an unknown dtype or kind")
-    if (
-        not all(type(n) is int and n >= 0 for n in (masked, levels, coded, raw))
-        or masked > 1
-        or coded % 4
-    ):
-        raise BadStream(f"tensor '{name}' has a bad length")
-    coded_values = kind.endswith("codes")
-    if levels > MAX_LEVELS or (levels and not coded_values):
-        raise BadStream(f"tensor '{name}' has a bad codebook")
-    if coded_values and dtype != "float32":
-        raise BadStream(f"tensor '{name}' has a bad codebook")
-    return Record(name, tuple(shape), dtype, kind, bool(masked), levels, coded, raw)
 
 
 def _check_sizes(records: tuple[Record, ...], file_bytes: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.quantize.contract import Quantized
 from audioprune.errors import ConfigError
 
 
@@ -55,7 +55,7 @@ class Storage:
 def storage(
     state: Mapping[str, Tensor],
     mask: Mapping[str, Tensor] | None = None,
-    codebooks: Mapping[str, Codebook] | None = None,
+    codebooks: Mapping[str, Quantized] | None = None,
     *,
     parameters: Collection[str] | None = None,
     constants: Collection[str] = (),
@@ -64,7 +64,8 @@ def storage(
 
     ``paper`` is, summed over tensors, n log2(K) + 32 K bits for n survivors with K shared values,
     with log2(K) as it is, not rounded up where K is no power of two, and 32 bits for each kept
-    parameter that is not quantised. It has no positions and cannot be decoded alone. ``ideal``
+    parameter that is not quantised. A uniform grid of b bits takes n b bits, 32 for each scale and
+    b for each zero point. It has no positions and cannot be decoded alone. ``ideal``
     adds the positions at the entropy of each tensor's density and takes the codes at the entropy
     of their frequencies; a real file may be smaller, since it also models where in a tensor the
     weights are. ``fp32`` and ``paper`` count parameters only, so that ``fp32`` is 4 bytes times
@@ -76,7 +77,7 @@ def storage(
     Args:
         state: Tensors by name, as from ``state_dict()``.
         mask: Kept positions by name (a ``Mask`` or a dict of bool tensors).
-        codebooks: From ``quantize_``.
+        codebooks: Codebooks and grids, as from ``quantize_with_``.
         parameters: Names in ``state`` that are parameters, rather than buffers such as running
             statistics; None takes all.
         constants: Parameters that are frozen.
@@ -112,7 +113,7 @@ def storage(
 def storage_of(
     model: nn.Module,
     mask: Mapping[str, Tensor] | None = None,
-    codebooks: Mapping[str, Codebook] | None = None,
+    codebooks: Mapping[str, Quantized] | None = None,
 ) -> Storage:
     """Count the bytes of a model, telling weights from constants and buffers; see ``storage``."""
     parameters = dict(model.named_parameters())
@@ -121,7 +122,7 @@ def storage_of(
 
 
 def _of_tensor(
-    name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool
+    name: str, tensor: Tensor, keep: Tensor | None, book: Quantized | None, trained: bool
 ) -> TensorStorage:
     size = tensor.numel()
     kept = _kept(tensor, keep, book, trained)
@@ -134,7 +135,7 @@ def _of_tensor(
         paper_bits, ideal_bits = 32.0 * kept, 8.0 * tensor.dtype.itemsize * kept
     else:
         counts = torch.bincount(book.codes.long(), minlength=1)
-        paper_bits, ideal_bits = book.bits, _entropy_bits(counts) + 32 * book.levels
+        paper_bits, ideal_bits = book.bits, _entropy_bits(counts) + book.side_bits
     ideal_bits += _entropy_bits(torch.tensor([kept, size - kept]))
     return TensorStorage(
         name,
@@ -147,7 +148,7 @@ def _of_tensor(
     )
 
 
-def _kept(tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool) -> int:
+def _kept(tensor: Tensor, keep: Tensor | None, book: Quantized | None, trained: bool) -> int:
     """Count the elements that have to be stored."""
     if keep is not None:
         return int(keep.count_nonzero())

@@ -7,15 +7,17 @@ file, and how a damaged one is recognised, is decided in container.py.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.quantize.contract import Quantized
+from audioprune.compress.quantize.kmeans import MAX_LEVELS, Codebook
+from audioprune.compress.quantize.uniform import Grid
 from audioprune.errors import ConfigError
 from audioprune.packing.codes import read_codes, write_codes
 from audioprune.packing.entropy import (
@@ -27,11 +29,17 @@ from audioprune.packing.entropy import (
     write_increasing,
     write_symbols,
 )
+from audioprune.packing.grids import STEPS, read_grid, write_grid
 from audioprune.packing.positions import read_positions, write_positions
 
-Kind = Literal["raw", "bytes", "codes", "sparse-bytes", "sparse-codes"]
+Kind = Literal["raw", "bytes", "codes", "sparse-bytes", "sparse-codes", "grid", "sparse-grid"]
 KINDS: tuple[Kind, ...] = ("raw", "bytes", "codes", "sparse-bytes", "sparse-codes")
+GRIDS: tuple[Kind, ...] = ("grid", "sparse-grid")
+"""Kinds that format version 2 added."""
 
+MAX_NAME = 512
+"""Most characters of the name of a tensor."""
+_MAX_AXES = 16
 _DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.float8_e4m3fn, torch.float8_e5m2),
@@ -51,11 +59,12 @@ class Record:
         shape: Shape of the tensor.
         dtype: Element type, a key of ``DTYPES``.
         kind: ``"raw"`` for plain bytes; ``"bytes"`` for byte planes, each plain or coded;
-            ``"codes"`` for a codebook and codes. The ``"sparse-"`` kinds hold the positions first
-            and then the kept elements alone.
+            ``"codes"`` for a codebook and codes; ``"grid"`` for scales, zero points and codes. The
+            ``"sparse-"`` kinds hold the positions first and then the kept elements alone.
         masked: Whether the positions are a mask of the model, rather than the elements that are
             not zero.
-        levels: Number of shared values K; 0 if not quantised.
+        levels: Number of shared values K, or of codes of a grid, odd where it is symmetric; 0 if
+            not quantised.
         coded: Length of the entropy-coded part in bytes.
         raw: Length of the plain part in bytes.
     """
@@ -80,13 +89,47 @@ class Record:
         return DTYPES[self.dtype].itemsize
 
 
+def record_of(row: Any) -> Record:
+    """Return the record of a row of the header, after checking every field of it.
+
+    Raises:
+        BadStream: A field is none that ``encode`` writes.
+    """
+    if not isinstance(row, list) or len(row) != len(fields(Record)):
+        raise BadStream("a record has the wrong fields")
+    name, shape, dtype, kind, masked, levels, coded, raw = row
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        raise BadStream("a tensor has a bad name")
+    if (
+        not isinstance(shape, list)
+        or len(shape) > _MAX_AXES
+        or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
+    ):
+        raise BadStream(f"tensor '{name}' has a bad shape")
+    known = isinstance(dtype, str) and dtype in DTYPES
+    if not known or not isinstance(kind, str) or kind not in (*KINDS, *GRIDS):
+        raise BadStream(f"tensor '{name}' has an unknown dtype or kind")
+    if (
+        not all(type(n) is int and n >= 0 for n in (masked, levels, coded, raw))
+        or masked > 1
+        or coded % 4
+    ):
+        raise BadStream(f"tensor '{name}' has a bad length")
+    grid, coded_values = kind in GRIDS, kind.endswith(("codes", "grid"))
+    if levels > MAX_LEVELS or (levels and not coded_values) or (grid and levels not in STEPS):
+        raise BadStream(f"tensor '{name}' has a bad codebook")
+    if coded_values and dtype != "float32":
+        raise BadStream(f"tensor '{name}' has a bad codebook")
+    return Record(name, tuple(shape), dtype, kind, bool(masked), levels, coded, raw)
+
+
 @dataclass(frozen=True, eq=False)
 class Piece:
     """A tensor with what belongs to it."""
 
     tensor: Tensor
     keep: Tensor | None
-    codebook: Codebook | None
+    codebook: Quantized | None
 
 
 def to_bytes(tensor: Tensor) -> NDArray[np.uint8]:
@@ -111,7 +154,7 @@ def encode(name: str, piece: Piece) -> tuple[Record, bytes]:
     elements = to_bytes(piece.tensor)
     keep = _kept(name, piece, elements)
     book = piece.codebook
-    forms = _plain_forms(piece, elements, keep) if book is None else [_codes(book, keep)]
+    forms = _plain_forms(piece, elements, keep) if book is None else [_quantised(book, keep)]
     kind, writer, raw = min(forms, key=_estimated_bits)
     coded = writer.finish()
     record = Record(
@@ -136,11 +179,15 @@ def decode(record: Record, body: bytes) -> Piece:
     reader, raw = Reader(body[: record.coded]), body[record.coded :]
     keep = read_positions(reader, record.shape) if record.kind.startswith("sparse") else None
     count = record.size if keep is None else int(np.count_nonzero(keep))
-    book = None
-    if record.kind.endswith("codes"):
+    book: Quantized | None = None
+    if record.kind.endswith(("codes", "grid")):
         where = np.ones(record.shape, bool) if keep is None else keep
-        book = _read_codes(reader, record.levels, where, count)
-        values = to_bytes(book.values())
+        if record.kind.endswith("grid"):
+            book = read_grid(reader, record.levels, where)
+        else:
+            book = _read_codes(reader, record.levels, where, count)
+        kept = torch.from_numpy(np.asarray(where))
+        values = to_bytes(book.restore(kept)[kept])
     elif record.kind == "raw":
         values, raw = np.frombuffer(raw, np.uint8), b""
     else:
@@ -172,7 +219,8 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
             )
         found = keep.numpy()
     elif piece.codebook is not None:
-        found = (tensor != 0).numpy()
+        whole = torch.ones_like(tensor) if piece.codebook.has_zero else tensor
+        found = (whole != 0).numpy()
     else:
         found = (_words(elements) != 0).reshape(tensor.shape)
     if piece.codebook is not None:
@@ -180,20 +228,37 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
     return np.ascontiguousarray(found)
 
 
-def _check_codebook(name: str, tensor: Tensor, book: Codebook, keep: NDArray[np.bool_]) -> None:
-    """Refuse a codebook whose values are not, bit for bit, those of the kept weights."""
+def _check_codebook(name: str, tensor: Tensor, book: Quantized, keep: NDArray[np.bool_]) -> None:
+    """Refuse a codebook or grid whose values are not, bit for bit, those of the kept weights."""
     same = tensor.dtype == torch.float32 and book.codes.numel() == int(keep.sum())
+    same = same and _is_sound(book, tensor.shape)
     if same and book.codes.numel():
-        increasing = bool((book.centroids[1:] > book.centroids[:-1]).all())
-        same = increasing and int(book.codes.long().max()) < book.levels
-    if same and book.codes.numel():
-        survivors = tensor[torch.from_numpy(keep)].view(torch.int32)
-        same = torch.equal(survivors, book.values().cpu().view(torch.int32))
+        where = torch.from_numpy(np.asarray(keep))
+        values = book.restore(where)[where].view(torch.int32)
+        same = torch.equal(tensor[where].view(torch.int32), values)
     if not same:
         raise ConfigError(
             f"{name}: expected the weights to be the values of their codebook, got others; "
             f"quantize the model again"
         )
+
+
+def _is_sound(book: Quantized, shape: torch.Size) -> bool:
+    """Tell whether a file can hold a codebook or a grid as it is."""
+    if isinstance(book, Codebook):
+        increasing = bool((book.centroids[1:] > book.centroids[:-1]).all())
+        few = not book.codes.numel() or int(book.codes.long().max()) < book.levels
+        return increasing and few
+    if not isinstance(book, Grid) or book.steps not in STEPS:
+        return False
+    length = shape[book.axis] if 0 <= book.axis < max(1, len(shape)) and shape else 1
+    scales, zeros = book.scales, book.zeros
+    if not scales.numel() or length % scales.numel() or zeros.numel() != scales.numel():
+        return False
+    placed = 0 <= book.axis < max(1, len(shape)) and bool((book.codes < book.steps).all())
+    middle = bool((zeros == book.steps // 2).all())
+    inside = middle if book.symmetric else bool((zeros < book.steps).all())
+    return placed and inside and bool((scales > 0).all()) and bool(scales.isfinite().all())
 
 
 def _plain_forms(
@@ -258,13 +323,17 @@ def _read_planes(
     return elements, raw
 
 
-def _codes(book: Codebook, keep: NDArray[np.bool_]) -> tuple[Kind, Writer, bytes]:
+def _quantised(book: Quantized, keep: NDArray[np.bool_]) -> tuple[Kind, Writer, bytes]:
     writer = Writer()
     sparse = not keep.all()
     if sparse:
         write_positions(writer, keep)
-    write_increasing(writer, book.centroids.cpu().numpy())
-    write_codes(writer, book.codes.cpu().numpy(), keep, book.centroids.cpu().numpy())
+    if isinstance(book, Grid):
+        write_grid(writer, book, keep)
+        return "sparse-grid" if sparse else "grid", writer, b""
+    centroids = cast(Codebook, book).centroids.cpu().numpy()  # what is neither was refused
+    write_increasing(writer, centroids)
+    write_codes(writer, book.codes.cpu().numpy(), keep, centroids)
     return "sparse-codes" if sparse else "codes", writer, b""
 
 

@@ -22,6 +22,7 @@ from audioprune.report.papers import papers
 from audioprune.report.request import Request
 from audioprune.report.runs.job import load_jobs
 from audioprune.report.summary import write_summary
+from audioprune.report.tables import Table
 
 Runs = str | Path | Iterable[str | Path]
 Writer = Callable[[Request], list[Path]]
@@ -87,13 +88,12 @@ def kinds() -> dict[str, Writer]:
     return general | found
 
 
-def summary_table(runs: Runs) -> str:
-    """Return the table of all models of some runs as Markdown, without writing anything."""
-    from audioprune.report.model_tables import score_table
+def short_table(runs: Runs) -> Table:
+    """Return the short table of all models of some runs, without writing anything."""
     from audioprune.report.runs.entries import entries, final
-    from audioprune.report.tables import to_markdown
+    from audioprune.report.shown.run_table import run_table
 
-    return to_markdown(score_table(final(entries(load_jobs(runs)))))
+    return run_table(final(entries(load_jobs(runs))))
 
 
 def closing_line(runs: Runs) -> str:

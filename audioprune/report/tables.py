@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,16 @@ Cell = Value | str | int | float | None
 class Format:
     """How a stored number is printed: times ``factor``, with ``decimals`` digits.
 
-    The header names the unit, the suffix follows each number.
+    The header names the unit, the suffix follows each number. A change has a sign. A number of
+    many sizes is printed with three digits and the largest of its ``scales`` that it reaches.
     """
 
     factor: float = 1.0
     decimals: int = 2
     unit: str = ""
     suffix: str = ""
+    signed: bool = False
+    scales: tuple[tuple[float, str], ...] = ()
 
 
 FORMATS: dict[str, Format] = {
@@ -52,7 +55,10 @@ FORMATS: dict[str, Format] = {
     "milliseconds": Format(1.0, 2, "ms"),
     "times": Format(1.0, 1, "", "x"),
     "bits": Format(1.0, 2, "bit"),
+    "counted": Format(1.0, 0, scales=((1e9, "G"), (1e6, "M"), (1e3, "k"))),
+    "bytes": Format(1.0, 0, "bytes", scales=((MIB, "MB"), (1024, "KB"), (1, "B"))),
 }
+FORMATS |= {f"change_{name}": replace(kind, signed=True) for name, kind in FORMATS.items()}
 METRICS: dict[str, tuple[str, str]] = {
     "stoi": ("STOI", "percent"),
     "estoi": ("ESTOI", "percent"),
@@ -110,11 +116,22 @@ class Table:
 def number_text(value: float, style: str) -> str:
     """Print a stored number with '.' as decimal mark; a rounded zero has no sign."""
     kind = FORMATS[style]
+    if kind.scales:
+        return _scaled_text(value, kind)
     scaled = value * kind.factor
     # A small model of 0.004 MB would otherwise be printed as 0.00.
     decimals = kind.decimals + 1 if style == "mebibytes" and abs(scaled) < 1 else kind.decimals
     text = f"{scaled:.{decimals}f}"
-    return f"{text.lstrip('-') if float(text) == 0 else text}{kind.suffix}"
+    sign = "+" if kind.signed and not scaled < 0 else ""
+    return f"{sign}{text.lstrip('-') if float(text) == 0 else text}{kind.suffix}"
+
+
+def _scaled_text(value: float, kind: Format) -> str:
+    """Print a number with three digits and the unit that suits it, such as ``9.05 M``."""
+    for size, unit in kind.scales:
+        if abs(value) >= 0.9995 * size:
+            return f"{plain_number(float(f'{value / size:.3g}'))} {unit}"
+    return f"{value:.3g}"
 
 
 def cell_text(cell: Cell, style: str) -> str:
@@ -360,6 +377,17 @@ def _json_cell(cell: Cell) -> Any:
     if isinstance(cell, Value):
         return asdict(cell)
     return cell if not isinstance(cell, float) else finite_or_none(cell)
+
+
+def from_json(text: str) -> Table:
+    """Return the table that `to_json` wrote."""
+    value = json.loads(text)
+    rows = tuple(
+        {key: Value(**cell) if isinstance(cell, dict) else cell for key, cell in row.items()}
+        for row in value["rows"]
+    )
+    columns = tuple(Column(**column) for column in value["columns"])
+    return Table(value["name"], value["caption"], columns, rows, tuple(value["notes"]))
 
 
 WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "json": to_json}

@@ -1,8 +1,8 @@
 """The trials of a sweep that looks for the smallest model: table, front, and the best of them.
 
-``write_trials`` writes trials.csv and front as csv, png, svg and pdf; ``Trials.text`` is what the
-terminal shows. What is printed as within the bound was measured so; where no trial is, this is
-said.
+``write_trials`` writes trials.csv, and front as csv, png, svg and pdf; ``Trials.told`` is what the
+terminal says below the table. What is printed as within the bound was measured so; where no
+trial is, this is said.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from audioprune.report.tables import (
     metric_column,
     number_text,
     plain_number,
-    to_markdown,
 )
 
 _SIZES = {
@@ -191,11 +190,11 @@ class Trials:
         measured = {"size": found.size, "score": found.score, "drop": found.drop}
         return {**row, **measured, "state": ", ".join(filter(None, parts))}
 
-    def text(self) -> str:
-        """Return the table, what failed, and what was found, for the terminal."""
+    def told(self) -> str:
+        """Return what failed and what was found, for the terminal below the table."""
         left = [trial for trial in self.all if trial.measured is None and trial.reason]
         lines = [f"trial {each.number} {each.status}: {each.reason}" for each in left]
-        return "\n".join([to_markdown(self.table()), *lines, self.found()])
+        return "\n".join([*lines, self.found()])
 
     def found(self) -> str:
         """Say which trial is best, or that none keeps the bound."""

@@ -32,9 +32,34 @@ class TrainPipelineConfig(PipelineConfig):
 
 
 class QuantizePipelineConfig(PipelineConfig):
-    """Cluster the weights of a trained model, pack and score it."""
+    """Cluster or round the weights of a trained model, pack and score it."""
 
     levels = alpha_2 = alpha_2_relative = sensitivity_items = ...
+    quantizer = bits = symmetric = per = scale = ...
+
+
+class QuantizeUniformPipelineConfig(QuantizePipelineConfig):
+    """Few bits a weight, training with rounded weights, statistics measured again."""
+
+    lambda_1 = ...
+    quantizer = "uniform"
+    bits = 4
+    per = "channel"
+    tuning_epochs = tuning_learning_rate = learn = ...
+    recalibrate_batches = 0
+
+
+class PruneUniformPipelineConfig(QuantizeUniformPipelineConfig):
+    """Prune the smallest weights at once, and then the same.
+
+    Attributes:
+        finetune_epochs: Epochs of fine-tuning after the pruning; 0 for none.
+    """
+
+    sparsity = 0.5
+    scope = ...
+    finetune_epochs: Annotated[int, Range(0)] = 10
+    finetune_learning_rate = ...
 
 
 class P2PipelineConfig(QuantizePipelineConfig):
@@ -77,6 +102,7 @@ class MagnitudePipelineConfig(PipelineConfig):
     finetune_epochs: Annotated[int, Range(1)] = 10
     finetune_learning_rate = ...
     levels = 32
+    quantizer = bits = symmetric = per = scale = ...
 
 
 class WeightsPipelineConfig(PipelineConfig):
@@ -92,6 +118,7 @@ class WeightsPipelineConfig(PipelineConfig):
     finetune_learning_rate = ...
     levels = 64
     alpha_2 = alpha_2_relative = ...
+    quantizer = bits = symmetric = per = scale = ...
 
 
 class UnitsPipelineConfig(PipelineConfig):
@@ -106,12 +133,13 @@ class UnitsPipelineConfig(PipelineConfig):
     finetune_learning_rate = ...
     levels = 64
     alpha_2 = alpha_2_relative = ...
+    quantizer = bits = symmetric = per = scale = ...
 
 
 class AnalysisPipelineConfig(PipelineConfig):
     """What the analyses of single tensors share."""
 
-    lambda_1 = sensitivity_items = betas = structured = groups = ...
+    lambda_1 = sensitivity_items = betas = structured = groups = whole_units = ...
 
 
 class CurvesPipelineConfig(AnalysisPipelineConfig):
@@ -186,6 +214,8 @@ class P4PipelineConfig(PipelineConfig):
 PIPELINES = {
     "train": TrainPipelineConfig,
     "quantize": QuantizePipelineConfig,
+    "quantize_uniform": QuantizeUniformPipelineConfig,
+    "prune_uniform": PruneUniformPipelineConfig,
     "p2_unstructured": P2PipelineConfig,
     "p2_structured": P2StructuredPipelineConfig,
     "magnitude": MagnitudePipelineConfig,

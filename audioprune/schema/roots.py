@@ -15,7 +15,7 @@ from audioprune.ranges import OneOf, Range
 MISSING = "???"
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Threads = Annotated[int, Range(1, 1024)]
-Shown = Annotated[str, OneOf("table", "json")]
+Shown = Annotated[str, OneOf("table", "json", "csv")]
 
 
 class RuntimeConfig:
@@ -251,10 +251,13 @@ class ExportRoot:
         out: The file to write; null for ``model.onnx`` or ``model.pt``. For C a folder, ``model``.
         format: What runs the file: ONNX Runtime, torch without this package, or any C compiler.
         streaming: Whether the form is written that maps one frame and its states to one frame;
-            else whole signals.
+            else whole signals, in C of the example's length.
         transform: Whether the task's transform stands ``inside``, so that samples go in and out,
             or ``outside``.
-        int8: Which eight-bit forms of an ONNX file are written beside it: ``dynamic``, ``static``.
+        int8: Which eight-bit forms are written beside it: ``dynamic`` or ``static`` of an ONNX
+            file, ``weights`` of C.
+        score_items: Items of each test condition on which eight-bit files are scored, where the
+            checkpoint's corpus is at hand; 0 tells the signal's change alone.
         audio: A recording at the task's rate that everything is compared, calibrated and timed
             on; null for the model's own example.
         time_dim: Axis of time of the input, for a model that does not say it.
@@ -269,6 +272,7 @@ class ExportRoot:
     streaming: bool = False
     transform: Annotated[str, OneOf("outside", "inside")] = "outside"
     int8: list[str] = []
+    score_items: Annotated[int, Range(0)] = 4
     audio: str | None = None
     time_dim: Annotated[int | None, Range(0)] = None
     threads: Threads = 1

@@ -11,7 +11,7 @@ from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.fit_budget import FitBudget
 from audioprune.steps.lottery import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
 from audioprune.steps.prune import Prune, PruneUnits, SensitivityPrune, Trim
-from audioprune.steps.quantize import Quantize
+from audioprune.steps.quantize import FinetuneQuantized, Quantize, Recalibrate
 from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
 from audioprune.steps.sparse import TrainSparse, TrimGroups
 from audioprune.steps.summary import SummarizeWeights
@@ -19,6 +19,7 @@ from audioprune.steps.train import Train
 
 __all__ = [
     "Evaluate",
+    "FinetuneQuantized",
     "FitBudget",
     "LotteryEvaluate",
     "LotteryPrune",
@@ -27,6 +28,7 @@ __all__ = [
     "PruneScheduled",
     "PruneUnits",
     "Quantize",
+    "Recalibrate",
     "Repeat",
     "Rewind",
     "SameSizeBaseline",

@@ -6,16 +6,27 @@ The curves are computed in audioprune.compress.search.sensitivity, scores in val
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.search import sensitivity
-from audioprune.compress.search.candidates import Candidates, group_candidates, weight_candidates
+from audioprune.compress.search.candidates import (
+    Removable,
+    group_candidates,
+    unit_candidates,
+    weight_candidates,
+)
 from audioprune.compress.search.sensitivity import BETAS, CurvePoint
-from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
+from audioprune.compress.units.weight_groups import (
+    INPUTS,
+    OUTPUTS,
+    GroupKinds,
+    unit_groups,
+    weight_groups,
+)
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import clean, write_csv
 from audioprune.experiment.run import Run
@@ -23,13 +34,14 @@ from audioprune.files import append_line, read_lines
 from audioprune.metrics import METRICS
 from audioprune.protocols.work import SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, PassedTo, Range
-from audioprune.steps.folding import fold_first
-from audioprune.steps.needs import ascending, check_items
+from audioprune.steps.folding import fold_first, plain_twin
+from audioprune.steps.needs import ascending, check_items, units_of
 from audioprune.steps.prune import items_of
 from audioprune.steps.train import group_kinds
 from audioprune.steps.validation import LOSS, Validation
 
 Curves = dict[str, tuple[CurvePoint, ...]]
+_UNITS_REMEDY = "set pipeline.whole_units=false"
 _GROUPS = {"element": OUTPUTS, "filter": OUTPUTS, "channel": INPUTS}
 
 
@@ -52,6 +64,8 @@ class SensitivityCurves:
             names them.
         sense_range: First fraction, end (exclusive) and step in place of ``betas``; the unpruned
             model is measured in any case.
+        whole_units: Whether whole units are removed, with all that writes and reads them, in
+            place of single weights or groups; ``groups`` then holds for the rest.
 
     Raises:
         ConfigError: ``group`` is unknown, or ``sense_range`` is no range within 0..1 or stands
@@ -68,6 +82,7 @@ class SensitivityCurves:
     groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     group: Annotated[str | None, OneOf(*_GROUPS)] = None
     sense_range: Annotated[list[float] | None, Range(0, 1)] = None
+    whole_units: bool = False
     changes_state: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -82,14 +97,14 @@ class SensitivityCurves:
         self._kinds = group_kinds(self.groups) if self.group is None else _GROUPS[self.group]
 
     def check(self, run: Run) -> None:
-        """Refuse metrics that cannot be measured."""
+        """Refuse metrics that cannot be measured, and whole units of a model without any."""
         Validation(run, self.metrics, self.items)
+        check_units(run, self.whole_units)
 
     def run(self, run: Run, path: str) -> None:
         """Measure every tensor, going on behind what an interrupted analysis stored."""
         fold_first(run, path)
-        structured = self.structured if self.group is None else self.group != "element"
-        candidates = candidates_of(run, structured, self._kinds)
+        candidates = self._candidates(run)
         with Validation(run, self.metrics, self.items) as validation:
             found = measured_curves(run, log_of(run, path), validation, candidates, self.betas)
             counted = validation.counted(run.model)
@@ -106,16 +121,22 @@ class SensitivityCurves:
 
     def work(self, run: Run) -> list[Work]:
         """Count the validation items of all passes."""
+        return [curve_work(run, self.items, self.betas, self._candidates(run))]
+
+    def _candidates(self, run: Run) -> dict[str, Removable]:
         structured = self.structured if self.group is None else self.group != "element"
-        return [curve_work(run, self.items, self.betas, structured, self._kinds)]
+        return candidates_of(run, structured, self._kinds, self.whole_units)
 
 
 def curve_work(
-    run: Run, items: int | None, betas: Sequence[float] | None, structured: bool, kinds: GroupKinds
+    run: Run,
+    items: int | None,
+    betas: Sequence[float] | None,
+    candidates: Mapping[str, Removable],
 ) -> Work:
-    """Count the validation items that the curves of all tensors look at."""
-    tensors = len(candidates_of(run, structured, kinds))
-    return Work(SEARCHED_ITEM, tensors * (len(betas or BETAS) - 1) * items_of(run, items))
+    """Count the validation items that the curves of all candidates look at."""
+    tries = len(candidates) * (len(betas or BETAS) - 1)
+    return Work(SEARCHED_ITEM, tries * items_of(run, items))
 
 
 def _write_side_by_side(run: Run, curves: Curves, metrics: Sequence[str]) -> None:
@@ -154,7 +175,7 @@ def measured_curves(
     run: Run,
     log: Path,
     validation: Validation,
-    candidates: dict[str, Candidates],
+    candidates: Mapping[str, Removable],
     betas: Sequence[float] | None,
 ) -> Curves:
     """Measure the curves of all metrics, and write one CSV a metric.
@@ -163,7 +184,7 @@ def measured_curves(
         run: The run, whose model stays as it is.
         log: Where every tensor is stored as soon as it is measured.
         validation: Measures the model.
-        candidates: What can be removed of every tensor.
+        candidates: What can be removed of every tensor or set of units.
         betas: Removed fractions, or None for 0, 0.05 .. 1.
     """
 
@@ -206,13 +227,26 @@ def _curve(rows: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
     )
 
 
-def candidates_of(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Candidates]:
-    """Return what can be removed of every tensor: weight groups, or single weights."""
+def candidates_of(
+    run: Run, structured: bool, kinds: GroupKinds, whole_units: bool = False
+) -> dict[str, Removable]:
+    """Return what can be removed: whole units, or weight groups or weights of every tensor."""
     mask = mask_of(run)
-    if structured:
-        groups = group_candidates(run.model, mask, weight_groups(run.model, kinds))
-        return some_of(groups, run.few_tensors)
-    return some_of(weight_candidates(run.model, mask), run.few_tensors)
+    found: dict[str, Removable] = {}
+    if whole_units:
+        sets = units_of(run.model, "units", _UNITS_REMEDY)
+        found |= unit_candidates(run.model, mask, unit_groups(run.model, sets, kinds))
+    elif structured:
+        found |= group_candidates(run.model, mask, weight_groups(run.model, kinds))
+    else:
+        found |= weight_candidates(run.model, mask)
+    return some_of(found, run.few_tensors)
+
+
+def check_units(run: Run, whole_units: bool) -> None:
+    """Refuse whole units of a model that has none."""
+    if whole_units:
+        units_of(plain_twin(run), "units", _UNITS_REMEDY)
 
 
 def mask_of(run: Run) -> Mask:

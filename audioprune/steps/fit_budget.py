@@ -11,7 +11,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,11 +29,14 @@ from audioprune.compress.search.budget import (
     level_curves,
     solve,
 )
-from audioprune.compress.search.candidates import Candidates
+from audioprune.compress.search.candidates import Removable
 from audioprune.compress.search.cluster_counts import LEVELS
 from audioprune.compress.select import share_of
+from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import GroupKinds
+from audioprune.compress.units.zero import dead_units
 from audioprune.errors import ConfigError
+from audioprune.experiment.foreign.trial import example_outputs
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model
 from audioprune.experiment.results import clean, write_csv
@@ -45,6 +48,7 @@ from audioprune.protocols.work import CANDIDATE, Work
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.curves import (
     candidates_of,
+    check_units,
     curve_work,
     log_of,
     mask_of,
@@ -52,7 +56,8 @@ from audioprune.steps.curves import (
     number,
 )
 from audioprune.steps.folding import fold_first
-from audioprune.steps.needs import ascending, check_items, not_negative, whole
+from audioprune.steps.needs import ascending, check_items, not_negative, units_of, whole
+from audioprune.steps.prune import take_out
 from audioprune.steps.train import Train, group_kinds
 from audioprune.steps.validation import LOSS, Validation
 
@@ -83,6 +88,8 @@ class FitBudget:
             0 for none.
         finetune_learning_rate: Learning rate of the fine-tuning in place of the experiment's.
         lambda_1: Strength of the l1 regulariser in the fine-tuning.
+        whole_units: Whether whole units are removed, and leave every candidate for real, in place
+            of single weights or groups; ``groups`` then holds for the rest.
 
     Source: ours; Tan & Wang choose tolerances of the loss by hand.
     """
@@ -98,6 +105,7 @@ class FitBudget:
     finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
     lambda_1: Annotated[float, Range(0)] = 0.0
+    whole_units: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop < math.inf:
@@ -114,8 +122,9 @@ class FitBudget:
         self._kinds = group_kinds(self.groups)
 
     def check(self, run: Run) -> None:
-        """Refuse a metric that cannot be measured."""
+        """Refuse a metric that cannot be measured, and whole units of a model without any."""
         Validation(run, [self.metric], self.items)
+        check_units(run, self.whole_units)
         self.finetuning().check(run)
 
     def finetuning(self) -> Train:
@@ -130,7 +139,7 @@ class FitBudget:
         """Measure the curves, search, and take over the model that was chosen."""
         started = time.monotonic()
         fold_first(run, path)
-        candidates = candidates_of(run, self.structured, self._kinds)
+        candidates = candidates_of(run, self.structured, self._kinds, self.whole_units)
         with Validation(run, [self.metric], self.items) as validation:
             base = validation.of(run.model)[self.metric]
             counted = validation.counted(run.model)
@@ -163,7 +172,8 @@ class FitBudget:
 
     def work(self, run: Run) -> list[Work]:
         """Count the items of the curves, and the candidates that are built and measured."""
-        curves = curve_work(run, self.items, self.betas, self.structured, self._kinds)
+        candidates = candidates_of(run, self.structured, self._kinds, self.whole_units)
+        curves = curve_work(run, self.items, self.betas, candidates)
         finetuning = self.finetuning().work(run)
         trained = [Work(each.unit, self.candidates * each.count) for each in finetuning]
         return [curves, *trained, Work(CANDIDATE, self.candidates)]
@@ -181,17 +191,19 @@ class FitBudget:
         run: Run,
         path: str,
         validation: Validation,
-        candidates: dict[str, Candidates],
+        candidates: Mapping[str, Removable],
         base: float,
     ) -> dict[str, TensorCurves]:
-        """Measure for every tensor how the score falls with pruning, and with fewer levels."""
+        """Measure how the score falls with pruning, and for every tensor with fewer levels."""
         log = log_of(run, path, "-prune")
         pruned = measured_curves(run, log, validation, candidates, self.betas)
         quantised = self._level_curves(run, log_of(run, path, "-levels"), validation, base)
         found = {}
-        for name in candidates:
-            points = [(each.beta, each.degradation[self.metric]) for each in pruned[name]]
-            found[name] = TensorCurves(tuple(points), quantised[name])
+        # a set of units is no tensor
+        for name in dict.fromkeys([*candidates, *(quantised if self.whole_units else ())]):
+            curve = pruned.get(name, ())
+            points = tuple((each.beta, each.degradation[self.metric]) for each in curve)
+            found[name] = TensorCurves(points or ((0.0, 0.0),), quantised.get(name, ()))
         return found
 
     def _level_curves(
@@ -274,7 +286,7 @@ class _Builder:
         run: Its run, which stays as it is.
         path: Its path.
         validation: Measures models.
-        candidates: What can be removed of every tensor.
+        candidates: What can be removed of every tensor or set of units.
         base: Value of the metric before compression.
     """
 
@@ -284,12 +296,15 @@ class _Builder:
         run: Run,
         path: str,
         validation: Validation,
-        candidates: dict[str, Candidates],
+        candidates: Mapping[str, Removable],
         base: float,
     ) -> None:
         self._step, self._run, self._path = step, run, path
         self._validation, self._base = validation, base
         self._candidates = candidates
+        self._sets: list[UnitSet] = []
+        if step.whole_units:
+            self._sets = units_of(run.model, "units", "", said_by=path)
         self._log = log_of(run, path)
 
     def file(self, name: str) -> Path:
@@ -310,14 +325,21 @@ class _Builder:
         """Build a candidate in a branch of the run, from the run's model as it is."""
         run, path = self._run, f"{self._path}/{name}"
         with run.branch(copy.deepcopy(run.model), path, mask=run.mask) as side:
-            self._compress(side, path, plan)
-            return self._measured(side, name)
+            sparsity = self._compress(side, path, plan)
+            return self._measured(side, name, sparsity)
 
-    def _compress(self, side: Run, path: str, plan: Plan) -> None:
-        """Prune, fine-tune where asked, and quantise the model of a branch."""
+    def _compress(self, side: Run, path: str, plan: Plan) -> float:
+        """Prune, fine-tune and quantise the model of a branch; return its removed fraction."""
+        sparsity = side.mask.sparsity() if side.mask is not None else 0.0
         if any(setting.beta for setting in plan.values()):
             side.mask = self._mask(plan)
             side.mask.apply_(side.model)
+            sparsity = side.mask.sparsity()
+            if self._step.whole_units:
+                # units that are taken out are in no mask
+                keep = dead_units(side.model, self._sets, mask=side.mask)
+                outputs = example_outputs(side.model, side.device)
+                take_out(side, f"{path}/trim", self._sets, keep, outputs)
             if self._step.finetune_epochs:
                 train = self._step.finetuning()
                 train.run(side, path)
@@ -326,23 +348,23 @@ class _Builder:
             wanted = {tensor: setting.levels for tensor, setting in plan.items()}
             levels = {tensor: count for tensor, count in wanted.items() if count is not None}
             side.codebooks = kmeans.quantize_(side.model, side.mask, levels)
+        return sparsity
 
-    def _measured(self, side: Run, name: str) -> Measured:
+    def _measured(self, side: Run, name: str, sparsity: float) -> Measured:
         """Pack the model of a branch, read it back and measure that."""
         metric, file = self._step.metric, self.file(name)
         save_model(side, file)
         loaded = load_model_file(file, side.model_config, side.task_config)
         value = self._validation.of(loaded.model)[metric]
         drop = self._validation.worse(metric, value, self._base)
-        sparsity = side.mask.sparsity() if side.mask is not None else 0.0
         return Measured(drop, file.stat().st_size, sparsity)
 
     def _mask(self, plan: Plan) -> Mask:
-        keeps = {}
-        for name, setting in plan.items():
-            each = self._candidates[name]
-            count = share_of(setting.beta, each.count())
-            keeps[name] = each.kept & ~each.removed(each.ranks(), count)
+        keeps: dict[str, Tensor] = {}
+        for name, each in self._candidates.items():
+            count = share_of(plan[name].beta, each.count())
+            for tensor, kept in each.keeps(name, count).items():
+                keeps[tensor] = keeps[tensor] & kept if tensor in keeps else kept
         return mask_of(self._run).updated(keeps)
 
 

@@ -49,6 +49,11 @@ def _quantised(file: Path, tensor: str, column: str) -> float | None:
     loaded = opened(file)
     if loaded is None or not loaded.codebooks or tensor not in loaded.codebooks:
         return None
+    form = loaded.codebooks[tensor]
+    if form.has_zero:  # a uniform grid: its size is that of its codes, used or not
+        sizes = {"levels": form.levels, "bits": math.ceil(math.log2(form.levels))}
+        known = {**sizes, "kept": form.codes.numel()}
+        return float(known[column]) if column in known else None
     values = loaded.model.state_dict()[tensor].numpy()
     mask = loaded.mask.state_dict().get(tensor) if loaded.mask is not None else None
     kept = values[mask.numpy()] if mask is not None else values[values != 0]

@@ -13,7 +13,7 @@ from composing import composed, hydra_started
 
 from audioprune.commands import export
 from audioprune.errors import ConfigError, DataError
-from audioprune.export.script import FACTS
+from audioprune.export.runtimes.script import FACTS
 
 TINY = ("model=lstm", "model.width=8", "model.depth=1", "task=magnitude", "format=torchscript")
 

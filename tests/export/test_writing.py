@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from audioprune.errors import ConfigError
-from audioprune.export.script import FACTS
+from audioprune.export.runtimes.script import FACTS
 from audioprune.export.writing import export
 
 EXAMPLE = torch.randn(1, 12, 6, generator=torch.Generator().manual_seed(0))

@@ -40,8 +40,8 @@ def test_the_best_is_the_smallest_within_the_bound_and_better_than_nothing() -> 
     )
     assert trials.best() is trials.all[1]
     assert [each.number for each in trials.front()] == [2, 1, 4, 0]
-    text = trials.text()
-    assert "5 of 6 trials finished; STOI at most 0.5 points worse" in text
+    assert "5 of 6 trials finished; STOI at most 0.5 points worse" in trials.table().caption
+    text = trials.told()
     assert "trial 9 failed: pipeline.levels: expected <= 9" in text
     assert (
         "trial 1, 100 bytes instead of 1000 bytes (10.0 times smaller), STOI 74.50 instead of "
@@ -62,7 +62,7 @@ def test_the_best_is_the_smallest_within_the_bound_and_better_than_nothing() -> 
 )
 def test_where_no_trial_keeps_the_bound_it_is_said(trials: list[Trial], told: str) -> None:
     assert _trials(*trials).best() is None
-    assert told in _trials(*trials).text() and "smallest with" not in _trials(*trials).text()
+    assert told in _trials(*trials).told() and "smallest with" not in _trials(*trials).told()
 
 
 def test_files_hold_every_trial_and_the_same_bytes_again(tmp_path: Path) -> None:

@@ -8,11 +8,22 @@ from typing import Any
 import pytest
 import torch
 from distiller_toys import one
+from signal_toys import read_csv
 from tiny_runs import MyNet, config, open_run, rows, start, step
 from torch import Tensor, nn
 
+from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
-from audioprune.steps import Prune, PruneUnits, SensitivityPrune, Train, TrainScheduled, Trim
+from audioprune.steps import (
+    FitBudget,
+    Prune,
+    PruneUnits,
+    SensitivityCurves,
+    SensitivityPrune,
+    Train,
+    TrainScheduled,
+    Trim,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,6 +40,13 @@ class Skips(MyNet):
         hidden = torch.relu(self.inner(x))
         hidden = hidden + torch.relu(self.deep(hidden))
         return torch.sigmoid(self.outer(hidden)) * torch.sigmoid(self.gate(hidden))
+
+
+class Narrow(MyNet):
+    """A network of one hidden unit, which has to stay."""
+
+    def __init__(self) -> None:
+        super().__init__(width=1)
 
 
 MODEL = {"name": "own", "_target_": f"{__name__}.Skips"}
@@ -121,3 +139,41 @@ def test_a_schedule_that_removes_filters(tmp_path: Path) -> None:
     values["policies"] += [{"extension": {"instance_name": "thin"}, "epochs": [1]}]
     TrainScheduled(values).run(run, "train")
     assert _trimmed(run, "train/trim")["units_before"] == {"inner": 6}
+
+
+def test_curves_of_whole_units(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    SensitivityCurves(["loss"], betas=[0.0, 0.5, 1.0], whole_units=True).run(run, "curves")
+    rows = read_csv(run.folder / "curves-loss.csv")
+    assert [(row["tensor"], row["removed"]) for row in rows] == [
+        ("inner", "0"),
+        ("inner", "3"),
+        ("inner", "6"),
+    ]
+    assert len({row["value"] for row in rows}) == 3
+    assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
+
+
+def test_a_budget_takes_whole_units_out_for_real(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    step_ = FitBudget(max_drop=1e9, candidates=3, betas=[0.0, 0.5], levels=[16], whole_units=True)
+    step_.check(run)
+    step_.run(run, "budget")
+    row = run.results.rows["budget"]
+    assert _widths(run.model) == (3, 3, 3)
+    assert row["pruned_fits"] and row["sparsity"] == pytest.approx(180 / 342)  # of weights
+    plan = {each["tensor"]: each for each in read_csv(run.folder / "budget_plan.csv")}
+    assert plan["inner"] == {"tensor": "inner", "beta": "0.5", "levels": ""}
+    assert plan["inner.weight"]["levels"] == "16"
+    trims = [each for each in run.results.of_kind("trim") if each["key"].startswith("budget/")]
+    assert trims and all(each["max_difference"] <= 1e-5 for each in trims)
+    file = run.folder / f"training/budget-candidates/{row['candidate']}.apz"
+    assert file.stat().st_size == row["bytes_file"] < row["bytes_before"]
+
+
+def test_whole_units_of_a_model_without_any_are_refused_at_once(tmp_path: Path) -> None:
+    run = _run(tmp_path, f"{__name__}.Narrow")
+    for step_ in (SensitivityCurves(whole_units=True), FitBudget(whole_units=True)):
+        with pytest.raises(ConfigError, match="pipeline.whole_units=false"):
+            step_.check(run)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune import schema
-from audioprune.commands.messages import say
+from audioprune.commands.messages import written
 from audioprune.commands.sweeps import TUNE_FOLDER
 from audioprune.commands.sweeps.objective import Objective, drop
 from audioprune.errors import ConfigError
@@ -25,6 +25,7 @@ from audioprune.experiment.config_hash import plain_values, result_config
 from audioprune.experiment.results import UNCOMPRESSED
 from audioprune.files import append_line, read_lines
 from audioprune.report.tables import FORMATS, metric_column
+from audioprune.terminal.streams import shown_form
 
 JOURNAL = "trials.jsonl"
 """What was tried, in the sweep's folder."""
@@ -231,6 +232,7 @@ def finish(folder: Path) -> bool:
     Returns:
         Whether a trial keeps the bound.
     """
+    from audioprune.report.shown.printing import show
     from audioprune.report.trials import Trial, Trials, write_trials
 
     records = read_lines(folder / JOBS)
@@ -257,6 +259,8 @@ def finish(folder: Path) -> bool:
         return False
     found = Trials(str(tune["metric"]), str(tune["size"]), float(tune["max_drop"]), trials)
     files = write_trials(folder, found)
-    print(found.text())
-    say("\n".join(f"wrote {file}" for file in files))
+    show([found.table()], [str(folder / "trials.csv")])
+    if shown_form() == "table":
+        print(found.told(), flush=True)
+    written(files)
     return found.best() is not None

@@ -17,8 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audioprune.compress.ties import check_ties
-from audioprune.errors import ConfigError, DivergedError, unknown_name
+from audioprune.compress.quantize.contract import (
+    Channels,
+    Quantized,
+    check_weight,
+    quantize_with_,
+)
+from audioprune.errors import ConfigError, DivergedError
 
 MAX_LEVELS = 65536
 _EXACT_WORK = 1 << 22  # different values x K up to which the dynamic programme sees every value
@@ -40,6 +45,7 @@ class Codebook:
 
     centroids: Tensor
     codes: Tensor
+    has_zero = False
 
     @property
     def levels(self) -> int:
@@ -52,7 +58,17 @@ class Codebook:
 
         Source: Tan & Wang, ICASSP 2021, accounting of quantized models.
         """
-        return self.codes.numel() * math.log2(max(1, self.levels)) + 32 * self.levels
+        return self.codes.numel() * math.log2(max(1, self.levels)) + self.side_bits
+
+    @property
+    def side_bits(self) -> float:
+        """Bits of the codebook, 32 K."""
+        return 32.0 * self.levels
+
+    @property
+    def told(self) -> str:
+        """What tables call this form."""
+        return f"k-means, {self.levels} values"
 
     def values(self) -> Tensor:
         """Return the quantised survivors, float32 (S,)."""
@@ -75,6 +91,59 @@ class Codebook:
         whole = torch.zeros(keep.shape, dtype=torch.float32, device=keep.device)
         whole[keep] = self.values().to(keep.device)
         return whole
+
+    def project(self, weight: Tensor, keep: Tensor) -> Tensor:
+        """Return the nearest shared value of every weight, and zeros where ``keep`` is false.
+
+        A weight half-way between two takes the lower one.
+        """
+        return torch.where(keep, self.centroids.to(weight.device)[self._nearest(weight)], 0.0)
+
+    def passes(self, weight: Tensor) -> Tensor:
+        """Return true of every weight: what lies beyond the last value is not clipped."""
+        return torch.ones_like(weight, dtype=torch.bool)
+
+    def recoded(self, weight: Tensor, keep: Tensor) -> Codebook:
+        """Return the codebook of a tensor that holds few values already: those that occur."""
+        values, codes = torch.unique(weight.detach()[keep].cpu() + 0.0, return_inverse=True)
+        kind = torch.uint8 if len(values) <= 256 else torch.uint16
+        return Codebook(values, codes.to(kind))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what stores this form, by the name of each part."""
+        return {"centroids": self.centroids, "codes": self.codes}
+
+    def _nearest(self, weight: Tensor) -> Tensor:
+        """Return the code of the nearest shared value of every weight."""
+        values = self.centroids.to(weight.device, torch.float64)
+        return torch.bucketize(weight.detach().double(), (values[1:] + values[:-1]) / 2)
+
+
+@dataclass(frozen=True)
+class KMeans:
+    """Quantise a tensor to its own K shared values of least squared error, see ``kmeans_1d``.
+
+    There is one codebook a tensor: one for each channel would cost as much as it saves.
+
+    Attributes:
+        levels: Number of shared values K, 1..65536; a tensor with fewer different weights uses
+            fewer and is unchanged.
+    """
+
+    levels: int
+
+    @property
+    def per(self) -> str:
+        """What shares a codebook."""
+        return "tensor"
+
+    def kept(self, weight: Tensor) -> Tensor:
+        """Return which weights are not zero: no mean of others is zero."""
+        return weight.detach() != 0
+
+    def quantize(self, weight: Tensor, channels: Channels, keep: Tensor | None) -> Codebook:
+        """Return the codebook of a tensor; see ``cluster``."""
+        return cluster(weight, self.levels, keep)
 
 
 def kmeans_1d(
@@ -152,17 +221,7 @@ def cluster(weight: Tensor, k: int, keep: Tensor | None = None) -> Codebook:
             shape.
         DivergedError: A surviving weight is NaN or infinite.
     """
-    if weight.dtype != torch.float32:
-        raise ConfigError(
-            f"expected float32 weights for k-means, got {weight.dtype}; convert the model with "
-            f".float() first"
-        )
-    if keep is not None and (keep.shape != weight.shape or keep.dtype != torch.bool):
-        got = f"{keep.dtype} {tuple(keep.shape)}"
-        raise ConfigError(
-            f"expected a bool mask of shape {tuple(weight.shape)}, got {got}; use the model's "
-            f"own mask"
-        )
+    check_weight(weight, keep, "k-means")
     kept = weight.detach() != 0 if keep is None else keep.to(weight.device)
     centroids, codes = kmeans_1d(weight.detach()[kept], k)
     return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
@@ -170,7 +229,7 @@ def cluster(weight: Tensor, k: int, keep: Tensor | None = None) -> Codebook:
 
 def quantize_(
     model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mapping[str, int]
-) -> dict[str, Codebook]:
+) -> dict[str, Quantized]:
     """Replace the surviving weights of the named tensors by their centroids, in place.
 
     Removed weights stay zero. All arguments and all weights are checked before the first tensor is
@@ -191,30 +250,7 @@ def quantize_(
             share memory, see ``check_ties``.
         DivergedError: A weight is NaN or infinite; the message names the tensor.
     """
-    parameters = dict(model.named_parameters())
-    for name in levels:
-        if name not in parameters:
-            raise ConfigError(unknown_name("parameter", name, parameters))
-    check_ties(model)
-    books = {}
-    for name, k in levels.items():
-        try:
-            books[name] = cluster(parameters[name], k, _entry(mask, name))
-        except (ConfigError, DivergedError) as error:
-            raise type(error)(f"{name}: {error}") from None
-    with torch.no_grad():
-        for name, book in books.items():
-            weight = parameters[name]
-            given = _entry(mask, name)
-            keep = weight != 0 if given is None else given.to(weight.device)
-            values = book.values().to(weight.device)
-            weight.copy_(torch.zeros_like(weight).masked_scatter_(keep, values))
-    return books
-
-
-def _entry(mask: Mapping[str, Tensor] | None, name: str) -> Tensor | None:
-    """Return the survivors that a mask names, or None."""
-    return mask[name] if mask is not None and name in mask else None
+    return quantize_with_(model, mask, {name: KMeans(k) for name, k in levels.items()})
 
 
 def _checked_level(k: int) -> int:

@@ -86,12 +86,14 @@ def _row(
     The best cut grows with the position, so that each half of the positions needs only a part of
     the cuts.
     """
+    # numbers one by one: a whole row at once would take seconds to compile
     stack = np.empty((64, 4), np.int64)
-    stack[0] = (low_j, high_j, k - 1, high_j - 1)
+    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = low_j, high_j, k - 1, high_j - 1
     depth = 1
     while depth:
         depth -= 1
-        first, last, cut_low, cut_high = stack[depth]
+        first, last = stack[depth, 0], stack[depth, 1]
+        cut_low, cut_high = stack[depth, 2], stack[depth, 3]
         middle = (first + last) // 2
         best, best_cut = -1.0, cut_low
         end, end_sum = np.float64(edges[middle]), sums[middle]
@@ -102,10 +104,12 @@ def _row(
                 best, best_cut = gain, cut
         now[middle], chosen[middle] = best, best_cut
         if middle < last:
-            stack[depth] = (middle + 1, last, best_cut, cut_high)
+            stack[depth, 0], stack[depth, 1] = middle + 1, last
+            stack[depth, 2], stack[depth, 3] = best_cut, cut_high
             depth += 1
         if first < middle:
-            stack[depth] = (first, middle - 1, cut_low, best_cut)
+            stack[depth, 0], stack[depth, 1] = first, middle - 1
+            stack[depth, 2], stack[depth, 3] = cut_low, best_cut
             depth += 1
 
 

@@ -214,7 +214,7 @@ class _Trial:
         return error
 
     def _outputs_of_masked(self, masked: nn.Module) -> list[Tensor]:
-        """Run the masked model on the changed inputs, or on the given ones if it takes no others."""
+        """Run the masked model on the changed inputs, or on the given ones if it fails."""
         if self._inputs is not self._given:
             try:
                 outputs = outputs_of(copy.deepcopy(masked), self._inputs)

@@ -2,29 +2,52 @@
 
 ``NAME.h`` declares the state and ``NAME_init`` and ``NAME_step``; ``NAME.c`` holds the weights and
 the step; ``kernels.h`` the arithmetic; ``CMakeLists.txt`` builds a library. Of a model of samples
-``main.c`` makes a program that filters a WAV of 16 bits from standard input to standard output.
+``main.c`` makes a program that filters a WAV of 16 bits from standard input to standard output,
+and ``ladspa.c`` a plugin for hosts of LADSPA.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 
-import torch
 from torch import Tensor
 
 from audioprune.export.c.operators import Lowered, lower
 from audioprune.export.c.pointwise import c_number
-from audioprune.export.c.program import Program
+from audioprune.export.c.weights import Weight, packed
 from audioprune.export.streaming import StreamingModel
+from audioprune.files import sha256
 
 _A_LINE = 12
 
 
+@dataclass(frozen=True)
+class Need:
+    """What a model in C needs.
+
+    Attributes:
+        rom_bytes: Bytes of constants.
+        ram_bytes: Bytes of states and intermediate values.
+        macs: Multiplications of one step.
+    """
+
+    rom_bytes: int
+    ram_bytes: int
+    macs: int
+
+    def __str__(self) -> str:
+        return (
+            f"ROM {self.rom_bytes:,} bytes, RAM {self.ram_bytes:,} bytes, {self.macs:,} MACs a "
+            f"frame"
+        )
+
+
 def c_files(
     stream: StreamingModel, name: str, facts: Mapping[str, str]
-) -> tuple[dict[str, str], list[tuple[int, ...]], str]:
+) -> tuple[dict[str, str], list[tuple[int, ...]], Need]:
     """Write a streaming form as C.
 
     Args:
@@ -47,20 +70,32 @@ def c_files(
         f"{name}.h": _header(stream, made, name, arena, facts),
         f"{name}.c": _source(stream, made, name),
         "kernels.h": kernels,
-        "CMakeLists.txt": _cmake(name, "delay_samples" in facts),
     }
-    if "delay_samples" in facts:
-        main = place.joinpath("main.c.in").read_text(encoding="utf-8")
-        words = {"NAME": name, "RATE": facts["sample_rate"], "HOP": str(made.inputs[0].size)}
+    filters = "delay_samples" in facts
+    templates = {"CMakeLists.txt.in": "CMakeLists.txt"}
+    if filters:
+        templates |= {"main.c.in": "main.c", "ladspa.c.in": "ladspa.c"}
+    words = _words(made, name, facts) | {"FILTER": "ON" if filters else "OFF"}
+    for template, file in templates.items():
+        text = place.joinpath(template).read_text(encoding="utf-8")
         for word, value in words.items():
-            main = main.replace(f"@{word}@", value)
-        files["main.c"] = main
+            text = text.replace(f"@{word}@", value)
+        files[file] = text
     ram = 4 * (arena + sum(state.size for state in made.states))
-    need = (
-        f"ROM {made.program.rom_bytes():,} bytes, RAM {ram:,} bytes, {made.program.macs:,} MACs a "
-        f"frame"
-    )
-    return files, made.outputs, need
+    return files, made.outputs, Need(made.program.rom_bytes(), ram, made.program.macs)
+
+
+def _words(made: Lowered, name: str, facts: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in templates for a word between two ``@``."""
+    hop, delay = made.inputs[0].size, int(facts.get("delay_samples", 0))
+    number = int(sha256(f"{name}{facts.get('source_sha256', '')}".encode())[:6], 16)
+    return {
+        "NAME": name,
+        "RATE": facts.get("sample_rate", "0"),
+        "HOP": str(hop),
+        "LATENCY": str(delay + hop),
+        "ID": str(1000 + number % 16_000_000),  # below 2^24, and no number of a registered plugin
+    }
 
 
 def _arguments(stream: StreamingModel, name: str) -> str:
@@ -110,8 +145,11 @@ def _header(
 
 def _source(stream: StreamingModel, made: Lowered, name: str) -> str:
     lines = [f'#include "{name}.h"', "", '#include "kernels.h"', ""]
-    for constant in made.program.rom:
-        lines += _constant(made.program, constant)
+    for constant, value in made.program.rom.items():
+        floats = _wrapped(_floats(value.flatten()))
+        lines += [f"static const float {constant}[] = {{", *floats, "};"]
+    for constant, weight in made.program.weights.items():
+        lines += _weight(constant, weight)
     initial = stream.initial_state(1)
     begin: list[str] = []
     for each, value in zip(stream.state_names, initial, strict=True):
@@ -126,22 +164,25 @@ def _source(stream: StreamingModel, made: Lowered, name: str) -> str:
     return "\n".join([*lines, *made.program.text(), "}"]) + "\n"
 
 
-def _constant(program: Program, name: str) -> list[str]:
-    """Return a constant as floats, or as codes and their codebook."""
-    value = program.rom[name].flatten()
-    book = program.codebook(name)
+def _weight(name: str, weight: Weight) -> list[str]:
+    """Return a weight as floats, or as packed codes and their tables."""
     lines: list[str] = []
-    if book is None:
-        lines += [f"static const float {name}[] = {{", *_wrapped(_floats(value)), "};"]
-        ends = f"{name}, NULL, NULL"
-    else:
-        codes = [str(int(code)) for code in torch.searchsorted(book, value)]
-        lines += [f"static const float {name}_book[] = {{", *_wrapped(_floats(book)), "};"]
-        lines += [f"static const unsigned char {name}_codes[] = {{", *_wrapped(codes), "};"]
-        ends = f"NULL, {name}_codes, {name}_book"
-    if name in program.weights:
-        lines.append(f"static const ap_weight {name}_weight = {{{ends}}};")
-    return lines
+    members = []
+    for member in ("values", "codes", "book", "zero", "scale"):
+        value = getattr(weight, member)
+        if value is None:
+            members.append("NULL")
+            continue
+        if member == "codes":
+            kind, words = "unsigned char", [str(each) for each in packed(value, weight.bits)]
+        elif member == "zero":
+            kind, words = "short", [str(each) for each in value.tolist()]
+        else:
+            kind, words = "float", _floats(value)
+        lines += [f"static const {kind} {name}_{member}[] = {{", *_wrapped(words), "};"]
+        members.append(f"{name}_{member}")
+    members.append(f"{weight.bits}u")
+    return [*lines, f"static const ap_weight {name} = {{{', '.join(members)}}};"]
 
 
 def _floats(values: Tensor) -> list[str]:
@@ -157,22 +198,3 @@ def _floats(values: Tensor) -> list[str]:
 
 def _wrapped(words: Sequence[str]) -> list[str]:
     return ["  " + ", ".join(words[i : i + _A_LINE]) + "," for i in range(0, len(words), _A_LINE)]
-
-
-def _cmake(name: str, filters: bool) -> str:
-    lines = [
-        "cmake_minimum_required(VERSION 3.10)",
-        f"project({name} C)",
-        "set(CMAKE_C_STANDARD 99)",
-        "if(NOT CMAKE_BUILD_TYPE)",
-        "  set(CMAKE_BUILD_TYPE Release)",
-        "endif()",
-        f"add_library({name} {name}.c)",
-        f"target_link_libraries({name} PUBLIC m)",
-    ]
-    if filters:
-        lines += [
-            f"add_executable({name}_wav main.c)",
-            f"target_link_libraries({name}_wav {name})",
-        ]
-    return "\n".join(lines) + "\n"

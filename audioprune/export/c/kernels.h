@@ -1,6 +1,6 @@
 /* What the layers of an exported model compute: plain C99 on contiguous float arrays.
-   Weights are read through ap_weight: floats, or one byte each and a codebook of at most 256
-   values. Nothing is allocated; sums run in float in the order of the arrays. */
+   Weights are read through ap_weight, as ROM holds them. Nothing is allocated; sums run in
+   float. */
 #ifndef AP_KERNELS_H
 #define AP_KERNELS_H
 
@@ -8,30 +8,79 @@
 #include <stddef.h>
 #include <string.h>
 
+/* Floats, or codes of some bits, packed from the lowest bit on with a byte to read beyond them.
+   A code is book[code], or code - zero[row] without a book; a row belongs to one output and may
+   have a scale. */
 typedef struct {
   const float *values;
   const unsigned char *codes;
   const float *book;
+  const short *zero;
+  const float *scale;
+  unsigned bits;
 } ap_weight;
 
-static inline float ap_at(ap_weight w, size_t i) {
-  return w.codes ? w.book[w.codes[i]] : w.values[i];
+static inline unsigned ap_code(const ap_weight *w, size_t i) {
+  size_t bit = i * w->bits;
+  const unsigned char *at = w->codes + bit / 8;
+  if (w->bits == 8) return w->codes[i];
+  return ((unsigned)at[0] | (unsigned)at[1] << 8) >> bit % 8 & ((1u << w->bits) - 1u);
 }
 
-static inline float ap_dot(ap_weight w, size_t first, const float *x, size_t n) {
-  float sum = 0.0f;
-  size_t i;
-  if (w.codes) {
-    const unsigned char *codes = w.codes + first;
-    for (i = 0; i < n; i++) sum += w.book[codes[i]] * x[i];
+static inline float ap_at(const ap_weight *w, size_t row, size_t i) {
+  float value;
+  if (!w->codes)
+    value = w->values[i];
+  else if (w->book)
+    value = w->book[ap_code(w, i)];
+  else
+    value = (float)((int)ap_code(w, i) - w->zero[row]);
+  return w->scale ? value * w->scale[row] : value;
+}
+
+/* The product of a row of n values with x, in eight sums that may lie in one register. */
+#define AP_SUMS 8
+#define AP_DOT(VALUE)                                     \
+  do {                                                    \
+    for (i = 0; i < whole; i += AP_SUMS)                  \
+      for (j = 0; j < AP_SUMS; j++) {                     \
+        size_t at = i + j;                                \
+        sums[j] += VALUE * x[at];                         \
+      }                                                   \
+    for (j = 0; j < n - whole; j++) {                     \
+      size_t at = whole + j;                              \
+      sums[j] += VALUE * x[at];                           \
+    }                                                     \
+  } while (0)
+
+static inline float ap_dot(const ap_weight *w, size_t row, const float *x, size_t n) {
+  float sums[AP_SUMS] = {0.0f}, sum;
+  size_t i, j, first = row * n, whole = n - n % AP_SUMS;
+  int zero = w->zero ? w->zero[row] : 0;
+  if (!w->codes) {
+    const float *values = w->values + first;
+    AP_DOT(values[at]);
+  } else if (w->bits == 8) {
+    const unsigned char *codes = w->codes + first;
+    const float *book = w->book;
+    if (book)
+      AP_DOT(book[codes[at]]);
+    else
+      AP_DOT((float)((int)codes[at] - zero));
+  } else if (w->book) {
+    AP_DOT(w->book[ap_code(w, first + at)]);
   } else {
-    const float *values = w.values + first;
-    for (i = 0; i < n; i++) sum += values[i] * x[i];
+    AP_DOT((float)((int)ap_code(w, first + at) - zero));
   }
-  return sum;
+  sum = ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+  return w->scale ? sum * w->scale[row] : sum;
 }
 
 static inline float ap_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+static inline float ap_clamp(float x, float low, float high) {
+  return x < low ? low : x > high ? high : x;
+}
 
 /* A strided copy of up to five axes; strides may be 0 or negative. */
 static inline void ap_copy(float *to, const ptrdiff_t *ts, const float *from, const ptrdiff_t *fs,
@@ -63,18 +112,22 @@ static inline void ap_take(float *to, const float *from, size_t outer, size_t co
              inner * sizeof(float));
 }
 
-static inline void ap_embed(float *to, ap_weight table, const float *index, size_t n, size_t dim) {
+static inline void ap_embed(float *to, const ap_weight *table, const float *index, size_t n,
+                            size_t dim) {
   size_t i, j;
   for (i = 0; i < n; i++)
-    for (j = 0; j < dim; j++) to[i * dim + j] = ap_at(table, (size_t)index[i] * dim + j);
+    for (j = 0; j < dim; j++) {
+      size_t row = (size_t)index[i];
+      to[i * dim + j] = ap_at(table, row, row * dim + j);
+    }
 }
 
-static inline void ap_linear(float *to, const float *x, ap_weight w, const float *bias,
+static inline void ap_linear(float *to, const float *x, const ap_weight *w, const float *bias,
                              size_t rows, size_t in, size_t out) {
   size_t r, o;
   for (r = 0; r < rows; r++)
     for (o = 0; o < out; o++)
-      to[r * out + o] = ap_dot(w, o * in, x + r * in, in) + (bias ? bias[o] : 0.0f);
+      to[r * out + o] = ap_dot(w, o, x + r * in, in) + (bias ? bias[o] : 0.0f);
 }
 
 static inline void ap_matmul(float *to, const float *a, const float *b, size_t batch, size_t m,
@@ -138,14 +191,84 @@ static inline void ap_sum(float *to, const float *x, size_t rows, size_t n, floa
   }
 }
 
-static inline void ap_softmax(float *to, const float *x, size_t rows, size_t n) {
+/* The largest of each row, or with sign -1 the smallest. */
+static inline void ap_most(float *to, const float *x, size_t rows, size_t n, float sign) {
+  size_t r, i;
+  for (r = 0; r < rows; r++) {
+    float most = x[r * n];
+    for (i = 1; i < n; i++)
+      if (sign * x[r * n + i] > sign * most) most = x[r * n + i];
+    to[r] = most;
+  }
+}
+
+/* Sums of squares, about the mean or about 0, times a share; or their roots. */
+static inline void ap_spread(float *to, const float *x, size_t rows, size_t n, int centred,
+                             double share, int root) {
+  size_t r, i;
+  for (r = 0; r < rows; r++) {
+    const float *row = x + r * n;
+    double mean = 0.0, power = 0.0;
+    if (centred) {
+      for (i = 0; i < n; i++) mean += row[i];
+      mean /= (double)n;
+    }
+    for (i = 0; i < n; i++) power += (row[i] - mean) * (row[i] - mean);
+    to[r] = (float)(root ? sqrt(power * share) : power * share);
+  }
+}
+
+static inline void ap_cumsum(float *to, const float *x, size_t outer, size_t n, size_t inner) {
+  size_t o, i, t;
+  for (o = 0; o < outer; o++)
+    for (i = 0; i < inner; i++) {
+      float sum = 0.0f;
+      for (t = 0; t < n; t++) to[(o * n + t) * inner + i] = sum += x[(o * n + t) * inner + i];
+    }
+}
+
+static inline void ap_gate(float *to, const float *a, const float *b, size_t n) {
+  size_t i;
+  for (i = 0; i < n; i++) to[i] = a[i] * ap_sigmoid(b[i]);
+}
+
+static inline void ap_hypot(float *to, const float *a, const float *b, size_t n) {
+  size_t i;
+  for (i = 0; i < n; i++) to[i] = sqrtf(a[i] * a[i] + b[i] * b[i]);
+}
+
+/* A transform of real rows of n values, by its definition; the table holds n cosines of a turn
+   and n sines. */
+static inline void ap_rfft(float *real, float *imag, const float *x, size_t rows, size_t n,
+                           size_t bins, const float *table) {
+  size_t r, k, i;
+  for (r = 0; r < rows; r++)
+    for (k = 0; k < bins; k++) {
+      float a = 0.0f, b = 0.0f;
+      size_t at = 0;
+      for (i = 0; i < n; i++) {
+        a += x[r * n + i] * table[at];
+        b -= x[r * n + i] * table[n + at];
+        at = (at + k) % n;
+      }
+      real[r * bins + k] = a;
+      imag[r * bins + k] = b;
+    }
+}
+
+static inline void ap_softmax(float *to, const float *x, size_t rows, size_t n, int logarithm) {
   size_t r, i;
   for (r = 0; r < rows; r++) {
     float most = x[r * n], sum = 0.0f;
     for (i = 1; i < n; i++)
       if (x[r * n + i] > most) most = x[r * n + i];
     for (i = 0; i < n; i++) sum += to[r * n + i] = expf(x[r * n + i] - most);
-    for (i = 0; i < n; i++) to[r * n + i] /= sum;
+    for (i = 0; i < n; i++) {
+      if (logarithm)
+        to[r * n + i] = x[r * n + i] - most - logf(sum);
+      else
+        to[r * n + i] /= sum;
+    }
   }
 }
 
@@ -156,7 +279,17 @@ typedef struct {
   size_t groups, out_height, out_width;
 } ap_conv;
 
-static inline void ap_conv2d(float *to, const float *x, ap_weight w, const float *bias,
+/* The first of n results whose column lies within the signal, and one behind the last. */
+static inline size_t ap_first(size_t pad, size_t shift, size_t stride) {
+  return pad > shift ? (pad - shift + stride - 1) / stride : 0;
+}
+
+static inline size_t ap_end(size_t pad, size_t shift, size_t stride, size_t size, size_t n) {
+  size_t end = size + pad > shift ? (size + pad - shift - 1) / stride + 1 : 0;
+  return end < n ? end : n;
+}
+
+static inline void ap_conv2d(float *to, const float *x, const ap_weight *w, const float *bias,
                              const ap_conv *s) {
   size_t in = s->in / s->groups, out = s->out / s->groups, z, o, i, y, c, kh, kw;
   for (z = 0; z < s->batch; z++)
@@ -168,23 +301,28 @@ static inline void ap_conv2d(float *to, const float *x, ap_weight w, const float
         for (kh = 0; kh < s->kernel_height; kh++)
           for (kw = 0; kw < s->kernel_width; kw++) {
             float weight =
-                ap_at(w, ((o * in + c) * s->kernel_height + kh) * s->kernel_width + kw);
-            for (y = 0; y < s->out_height; y++) {
-              size_t row = y * s->stride_height + kh * s->dilation_height;
-              const float *line;
-              if (row < s->pad_height || row - s->pad_height >= s->height) continue;
-              line = group + (c * s->height + row - s->pad_height) * s->width;
-              for (i = 0; i < s->out_width; i++) {
-                size_t column = i * s->stride_width + kw * s->dilation_width;
-                if (column < s->pad_width || column - s->pad_width >= s->width) continue;
-                plane[y * s->out_width + i] += weight * line[column - s->pad_width];
-              }
+                ap_at(w, o, ((o * in + c) * s->kernel_height + kh) * s->kernel_width + kw);
+            size_t down = kh * s->dilation_height, right = kw * s->dilation_width;
+            size_t first = ap_first(s->pad_width, right, s->stride_width);
+            size_t end = ap_end(s->pad_width, right, s->stride_width, s->width, s->out_width);
+            size_t last =
+                ap_end(s->pad_height, down, s->stride_height, s->height, s->out_height);
+            for (y = ap_first(s->pad_height, down, s->stride_height); y < last; y++) {
+              size_t row = y * s->stride_height + down - s->pad_height;
+              const float *line = group + (c * s->height + row) * s->width;
+              float *results = plane + y * s->out_width;
+              if (s->stride_width == 1)
+                for (i = first; i < end; i++)
+                  results[i] += weight * line[i + right - s->pad_width];
+              else
+                for (i = first; i < end; i++)
+                  results[i] += weight * line[i * s->stride_width + right - s->pad_width];
             }
           }
     }
 }
 
-static inline void ap_deconv2d(float *to, const float *x, ap_weight w, const float *bias,
+static inline void ap_deconv2d(float *to, const float *x, const ap_weight *w, const float *bias,
                                const ap_conv *s) {
   size_t in = s->in / s->groups, out = s->out / s->groups, z, o, i, y, c, kh, kw;
   for (z = 0; z < s->batch; z++)
@@ -195,8 +333,8 @@ static inline void ap_deconv2d(float *to, const float *x, ap_weight w, const flo
       for (c = 0; c < in; c++)
         for (kh = 0; kh < s->kernel_height; kh++)
           for (kw = 0; kw < s->kernel_width; kw++) {
-            float weight = ap_at(
-                w, (((first + c) * out + o % out) * s->kernel_height + kh) * s->kernel_width + kw);
+            size_t at = ((first + c) * out + o % out) * s->kernel_height + kh;
+            float weight = ap_at(w, o, at * s->kernel_width + kw);
             for (y = 0; y < s->height; y++) {
               size_t row = y * s->stride_height + kh * s->dilation_height;
               const float *line = x + ((z * s->in + first + c) * s->height + y) * s->width;
@@ -212,6 +350,29 @@ static inline void ap_deconv2d(float *to, const float *x, ap_weight w, const flo
     }
 }
 
+/* The largest or the mean of each window; sizes as of a convolution, channels in ``in``. */
+static inline void ap_pool(float *to, const float *x, int largest, const ap_conv *s) {
+  size_t c, y, i, kh, kw;
+  float share = 1.0f / (float)(s->kernel_height * s->kernel_width);
+  for (c = 0; c < s->in; c++)
+    for (y = 0; y < s->out_height; y++)
+      for (i = 0; i < s->out_width; i++) {
+        float sum = 0.0f, most = -INFINITY;
+        for (kh = 0; kh < s->kernel_height; kh++)
+          for (kw = 0; kw < s->kernel_width; kw++) {
+            size_t row = y * s->stride_height + kh * s->dilation_height;
+            size_t column = i * s->stride_width + kw * s->dilation_width;
+            float value;
+            if (row < s->pad_height || row - s->pad_height >= s->height) continue;
+            if (column < s->pad_width || column - s->pad_width >= s->width) continue;
+            value = x[(c * s->height + row - s->pad_height) * s->width + column - s->pad_width];
+            sum += value;
+            if (value > most) most = value;
+          }
+        to[(c * s->out_height + y) * s->out_width + i] = largest ? most : sum * share;
+      }
+}
+
 /* One direction of one recurrent layer. Strides say where step t of sequence b lies; h and c are
    (batch, units) and are changed in place; gates holds 4 * units (LSTM) or 6 * units (GRU). */
 typedef struct {
@@ -220,8 +381,8 @@ typedef struct {
   int backwards;
 } ap_rnn;
 
-static inline void ap_lstm(float *y, const float *x, float *h, float *c, ap_weight wi,
-                           ap_weight wh, const float *bi, const float *bh, float *gates,
+static inline void ap_lstm(float *y, const float *x, float *h, float *c, const ap_weight *wi,
+                           const ap_weight *wh, const float *bi, const float *bh, float *gates,
                            const ap_rnn *s) {
   size_t n = s->units, t, b, i;
   for (t = 0; t < s->steps; t++)
@@ -230,7 +391,7 @@ static inline void ap_lstm(float *y, const float *x, float *h, float *c, ap_weig
       const float *row = x + at * s->x_step + (ptrdiff_t)b * s->x_batch;
       float *out = y + at * s->y_step + (ptrdiff_t)b * s->y_batch;
       for (i = 0; i < 4 * n; i++)
-        gates[i] = ap_dot(wi, i * s->in, row, s->in) + ap_dot(wh, i * n, h + b * n, n) +
+        gates[i] = ap_dot(wi, i, row, s->in) + ap_dot(wh, i, h + b * n, n) +
                    (bi ? bi[i] + bh[i] : 0.0f);
       for (i = 0; i < n; i++) {
         float kept = ap_sigmoid(gates[n + i]) * c[b * n + i];
@@ -241,8 +402,9 @@ static inline void ap_lstm(float *y, const float *x, float *h, float *c, ap_weig
     }
 }
 
-static inline void ap_gru(float *y, const float *x, float *h, ap_weight wi, ap_weight wh,
-                          const float *bi, const float *bh, float *gates, const ap_rnn *s) {
+static inline void ap_gru(float *y, const float *x, float *h, const ap_weight *wi,
+                          const ap_weight *wh, const float *bi, const float *bh, float *gates,
+                          const ap_rnn *s) {
   size_t n = s->units, t, b, i;
   float *own = gates + 3 * n;
   for (t = 0; t < s->steps; t++)
@@ -251,14 +413,33 @@ static inline void ap_gru(float *y, const float *x, float *h, ap_weight wi, ap_w
       const float *row = x + at * s->x_step + (ptrdiff_t)b * s->x_batch;
       float *out = y + at * s->y_step + (ptrdiff_t)b * s->y_batch;
       for (i = 0; i < 3 * n; i++) {
-        gates[i] = ap_dot(wi, i * s->in, row, s->in) + (bi ? bi[i] : 0.0f);
-        own[i] = ap_dot(wh, i * n, h + b * n, n) + (bh ? bh[i] : 0.0f);
+        gates[i] = ap_dot(wi, i, row, s->in) + (bi ? bi[i] : 0.0f);
+        own[i] = ap_dot(wh, i, h + b * n, n) + (bh ? bh[i] : 0.0f);
       }
       for (i = 0; i < n; i++) {
         float reset = ap_sigmoid(gates[i] + own[i]);
         float keep = ap_sigmoid(gates[n + i] + own[n + i]);
         float fresh = tanhf(gates[2 * n + i] + reset * own[2 * n + i]);
         out[i] = h[b * n + i] = (1.0f - keep) * fresh + keep * h[b * n + i];
+      }
+    }
+}
+
+static inline void ap_simple(float *y, const float *x, float *h, const ap_weight *wi,
+                             const ap_weight *wh, const float *bi, const float *bh, float *gates,
+                             const ap_rnn *s, int rectified) {
+  size_t n = s->units, t, b, i;
+  for (t = 0; t < s->steps; t++)
+    for (b = 0; b < s->batch; b++) {
+      ptrdiff_t at = (ptrdiff_t)(s->backwards ? s->steps - 1 - t : t);
+      const float *row = x + at * s->x_step + (ptrdiff_t)b * s->x_batch;
+      float *out = y + at * s->y_step + (ptrdiff_t)b * s->y_batch;
+      for (i = 0; i < n; i++)
+        gates[i] = ap_dot(wi, i, row, s->in) + ap_dot(wh, i, h + b * n, n) +
+                   (bi ? bi[i] + bh[i] : 0.0f);
+      for (i = 0; i < n; i++) {
+        float fresh = rectified ? (gates[i] > 0.0f ? gates[i] : 0.0f) : tanhf(gates[i]);
+        out[i] = h[b * n + i] = fresh;
       }
     }
 }

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
-
-_CODED = 64  # from so many weights on a codebook is worth its bytes
+from audioprune.export.c.weights import Weight
 
 
 @dataclass
@@ -64,14 +63,15 @@ class Program:
 
     Attributes:
         statements: Pieces of C; an array among them stands for a pointer to it.
-        rom: Constants by name.
+        rom: Constants of floats by name.
+        weights: Those that are read through ``ap_weight``.
         macs: Multiplications by weights.
     """
 
     statements: list[list[Any]] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     rom: dict[str, Tensor] = field(default_factory=dict)
-    weights: set[str] = field(default_factory=set)
+    weights: dict[str, Weight] = field(default_factory=dict)
     macs: int = 0
 
     def new(self, shape: Sequence[int]) -> Array:
@@ -88,26 +88,35 @@ class Program:
                 piece.place.last = len(self.statements)
         self.statements.append(list(pieces))
 
-    def constant(self, value: Tensor, name: str, coded: bool = False) -> str:
+    def constant(self, value: Tensor, name: str) -> str:
         """Keep a constant in ROM and return its name in C.
 
         Args:
             value: The tensor.
             name: What it is called in the model.
-            coded: Whether it is read through ``ap_weight``.
         """
-        plain = "w_" + "".join(letter if letter.isalnum() else "_" for letter in name)
         value = value.detach().float().contiguous()
+        plain, count = c_name(name), 1
         unique = plain
-        count = 1
-        while unique in self.rom and not _same(self.rom[unique], value):
+        while unique in self.weights or (
+            unique in self.rom and not _same(self.rom[unique], value)
+        ):
             count += 1
             unique = f"{plain}_{count}"
         self.rom[unique] = value
-        if not coded:
-            return unique
-        self.weights.add(unique)
-        return f"{unique}_weight"
+        return unique
+
+    def weight(self, value: Weight, name: str) -> str:
+        """Keep a weight in ROM and return a pointer to it in C."""
+        plain, count = c_name(name), 1
+        unique = plain
+        while unique in self.rom or (
+            unique in self.weights and not self.weights[unique].same(value)
+        ):
+            count += 1
+            unique = f"{plain}_{count}"
+        self.weights[unique] = value
+        return f"&{unique}"
 
     def layout(self) -> int:
         """Place all arrays of the arena, those that live at one time apart; return its floats."""
@@ -129,21 +138,15 @@ class Program:
         """Return the statements as C, once the arena is laid out."""
         return ["  " + "".join(_pointer(piece) for piece in pieces) for pieces in self.statements]
 
-    def codebook(self, name: str) -> Tensor | None:
-        """Return the distinct values of a weight where there are few, else None."""
-        value = self.rom[name]
-        if name not in self.weights or value.numel() < _CODED:
-            return None
-        book = torch.unique(value)
-        return book if len(book) <= 256 and 4 * len(book) < 3 * value.numel() else None
-
     def rom_bytes(self) -> int:
         """Return the bytes of all constants."""
-        total = 0
-        for name, value in self.rom.items():
-            book = self.codebook(name)
-            total += 4 * value.numel() if book is None else value.numel() + 4 * len(book)
-        return total
+        plain = sum(4 * value.numel() for value in self.rom.values())
+        return plain + sum(weight.rom_bytes for weight in self.weights.values())
+
+
+def c_name(name: str) -> str:
+    """Return the name in C of what is called so in the model."""
+    return "w_" + "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -1,4 +1,6 @@
-"""What LSTM and GRU layers become in C: ``recurrent(made, node)``, any layers and directions.
+"""What LSTM, GRU and plain recurrent layers become in C: ``recurrent(made, node)``.
+
+Any number of layers and both directions are known.
 
 A step of a streaming form runs a layer over the few positions of one frame, from the state; a
 layer over another axis runs over all of it. Either way states are copied and changed in place.
@@ -10,10 +12,14 @@ from typing import Any
 
 from audioprune.export.c.program import Array
 
+_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+_KERNELS = {"rnn_tanh": "simple", "rnn_relu": "simple"}
+
 
 def recurrent(made: Any, node: Any) -> tuple[Array, ...]:
     """Say all layers and directions and return outputs and last states."""
-    is_lstm = "lstm" in str(node.target)
+    kind = next(each for each in _GATES if each in str(node.target))
+    is_lstm = kind == "lstm"
     source = made.array(node.args[0])
     given = node.args[1] if is_lstm else [node.args[1]]
     weights, bias, layers, _, _, bidirectional, batch_first = node.args[2:9]
@@ -32,14 +38,14 @@ def recurrent(made: Any, node: Any) -> tuple[Array, ...]:
             bi, bh = (made.plain(weight) for weight in own[2:]) if bias else ("NULL", "NULL")
             strides = _strides(batch_first, steps, batch, inner, directions * units)
             sizes = f"{steps}, {batch}, {inner}, {units}, {strides}, {direction}"
-            pieces: list[Any] = ["ap_lstm(" if is_lstm else "ap_gru(", out]
+            pieces: list[Any] = [f"ap_{_KERNELS.get(kind, kind)}(", out]
             pieces += [f" + {direction * units}, ", source]
             for state in states:
                 pieces += [", ", state, f" + {row * batch * units}"]
             pieces += [f", {wi}, {wh}, {bi}, {bh}, ", gates]
-            made.program.say(*pieces, f", &(const ap_rnn){{{sizes}}});")
-            count = 4 if is_lstm else 3
-            made.program.macs += steps * batch * count * units * (inner + units)
+            last = {"rnn_tanh": ", 0", "rnn_relu": ", 1"}.get(kind, "")
+            made.program.say(*pieces, f", &(const ap_rnn){{{sizes}}}{last});")
+            made.program.macs += steps * batch * _GATES[kind] * units * (inner + units)
         source = out
     return (source, *states)
 

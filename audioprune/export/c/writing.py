@@ -1,11 +1,16 @@
 """How a model is written as C: ``export_c(model, folder)``, compared with torch over 10 s.
 
+With ``int8`` a second folder holds weights of 8 bits; its C is compared with torch on these very
+weights, and the row tells the signal over what rounding changed.
+
 The comparison needs a C compiler; where there is none the row says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,8 +21,15 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
 from audioprune.export.c.compiled import Compiled, compilers
 from audioprune.export.c.files import c_files
+from audioprune.export.c.rounding import rounded_weights
 from audioprune.export.rows import ExportRow
-from audioprune.export.streaming import StreamingModel, streaming_of
+from audioprune.export.running import FileModel, Score, scored
+from audioprune.export.streaming import (
+    StreamingModel,
+    same_length,
+    streaming_of,
+    whole_of,
+)
 from audioprune.export.timing import frames_of, gap, longer, noise_db, timed
 from audioprune.files import write_atomic
 from audioprune.protocols import Costed
@@ -32,90 +44,171 @@ def export_c(
     folder: str | Path,
     example: Tensor | Sequence[Tensor] | None = None,
     *,
+    streaming: bool = True,
     time_dim: int | Sequence[int] | None = None,
+    int8: bool = False,
     frames_per_second: float | None = None,
     metadata: Mapping[str, str] | None = None,
-) -> ExportRow:
-    """Write the streaming form of a model as C99.
+    score: Score | None = None,
+) -> list[ExportRow]:
+    """Write a model as C99.
 
     Args:
-        model: A causal model.
+        model: A causal model; any model of known sizes where it is written as a whole.
         folder: Where the files are written; its name begins the names in C.
         example: An input or a tuple of them; by default the model's own.
+        streaming: Whether a step maps one frame; else it maps a signal as long as the example.
         time_dim: Axis of time, or one for each input; by default the model's own.
+        int8: Whether the same with weights of 8 bits is written beside it, ``FOLDER_int8``.
         frames_per_second: Positions along time in a second; by default the model's own.
         metadata: What the header says about the model.
+        score: See ``export``.
 
     Raises:
         ConfigError: The model looks ahead, has an operator without a C form, or its C differs from
             torch by more than 1e-4 of the peak; nothing is written.
     """
     folder = Path(folder)
-    name = "".join(letter if letter.isalnum() else "_" for letter in folder.name)
-    if not name.isidentifier() or not name.isascii():
-        raise ConfigError(
-            f"{folder}: expected a folder whose name may begin a name in C, got '{folder.name}'; "
-            f"use letters, numbers and _"
-        )
     if frames_per_second is None and isinstance(model, Costed):
         frames_per_second = model.frames_per_second
-    part, stream = streaming_of(model, example, time_dim)
-    files, shapes, need = c_files(stream, name, metadata or {})
-    seconds = stream.frame / frames_per_second if frames_per_second else None
-    row = _compared(part, stream, files, name, shapes, seconds, need, folder)
-    for file, text in files.items():
-        write_atomic(folder / file, text)
-    return row
+    part, stream = (streaming_of if streaming else whole_of)(model, example, time_dim)
+    wanted = [_Wish(folder, stream, "float32")]
+    if int8:
+        beside = folder.with_name(f"{folder.name}_int8")
+        wanted.append(_Wish(beside, rounded_weights(stream), "int8 weights"))
+    made = [
+        _written(part, stream, wish, streaming, frames_per_second, metadata or {})
+        for wish in wanted
+    ]
+    rows = [row for _, row in made]
+    if score is not None and int8:
+        # the C was compared with these, and equals them
+        rows = scored(rows, [FileModel(wish.stream, wish.stream) for wish in wanted], score)
+    for wish, (files, _) in zip(wanted, made, strict=True):
+        for file, text in files.items():
+            write_atomic(wish.folder / file, text)
+    return rows
 
 
-@torch.no_grad()
-def _compared(
+@dataclass(frozen=True)
+class _Wish:
+    """A folder of C, and the form that its numbers come from."""
+
+    folder: Path
+    stream: StreamingModel
+    numbers: str
+
+    @property
+    def name(self) -> str:
+        """What names in C begin with."""
+        name = "".join(letter if letter.isalnum() else "_" for letter in self.folder.name)
+        if not name.isidentifier() or not name.isascii():
+            raise ConfigError(
+                f"{self.folder}: expected a folder whose name may begin a name in C, got "
+                f"'{self.folder.name}'; use letters, numbers and _"
+            )
+        return name
+
+
+def _written(
     model: nn.Module,
-    stream: StreamingModel,
-    files: Mapping[str, str],
-    name: str,
-    shapes: Sequence[tuple[int, ...]],
-    seconds: float | None,
-    need: str,
-    folder: Path,
-) -> ExportRow:
-    size = sum(len(text.encode()) for text in files.values())
+    original: StreamingModel,
+    wish: _Wish,
+    streaming: bool,
+    frames_per_second: float | None,
+    facts: Mapping[str, str],
+) -> tuple[dict[str, str], ExportRow]:
+    """Return the files of a folder, compared, and its row."""
+    stream = wish.stream
+    files, shapes, need = c_files(stream, wish.name, facts)
+    seconds = stream.frame / frames_per_second if frames_per_second else None
+    row = ExportRow(
+        str(wish.folder),
+        "c",
+        streaming,
+        wish.numbers,
+        sum(len(text.encode()) for text in files.values()),
+        math.nan,
+        math.nan,
+        None,
+        math.nan,
+        f"{need}; not compared, for there is neither gcc nor clang",
+        need.rom_bytes,
+        need.ram_bytes,
+        need.macs,
+        1 / seconds if seconds else None,
+    )
     found = compilers()
     if not found:
-        note = f"{need}; not compared, for there is neither gcc nor clang"
-        nothing = float("nan")
-        return ExportRow(
-            str(folder), "c", True, "float32", size, nothing, nothing, None, nothing, note
-        )
-    count = min(_FRAMES, int(SECONDS / seconds) + 1) if seconds else _FRAMES
-    signals = tuple(
-        longer(value, axis, count * stream.frame)
-        for value, axis in zip(stream.example, stream.time_dims, strict=True)
-    )
-    with evaluating(model):
-        leaves = tree_leaves(model(*signals))
-    wanted = [leaves[place] for place in stream.output_places]
-    frames = frames_of(stream, signals)
-    worst, db = 0.0, float("inf")
+        return files, row
+    signals = _signals(stream, streaming, seconds)
+    exact = [_outputs(None if stream is original else stream, model, each) for each in signals]
+    first = exact if stream is original else [_outputs(None, model, each) for each in signals]
+    worst, db = 0.0, math.inf
     for compiler in found:
-        compiled = Compiled(files, name, shapes, compiler)
-        made = [compiled.step(*frame) for frame in frames]
-        joined = [
-            torch.cat(parts, axis)
-            for parts, axis in zip(zip(*made, strict=True), stream.output_dims, strict=True)
-        ]
-        cut = [
-            value.narrow(axis, 0, other.shape[axis])
-            for value, other, axis in zip(wanted, joined, stream.output_dims, strict=True)
-        ]
-        worst, db = max(worst, gap(joined, cut)), min(db, noise_db(joined, cut))
+        compiled = Compiled(files, wish.name, shapes, compiler)
+        for each, wanted, plain in zip(signals, exact, first, strict=True):
+            made = _run(compiled, stream, each)
+            worst = max(worst, gap(*_cut(made, wanted, stream)))
+            db = min(db, noise_db(*_cut(made, plain, stream)))
+    count = signals[0][0].shape[stream.time_dims[0]] // stream.frame
     if not worst <= TOLERANCE:
         raise ConfigError(
             f"format=c: expected the outputs of torch to {TOLERANCE} over {count} frames, got a "
             f"difference of {worst:.2g} of the peak; use format=onnx"
         )
-    timing = timed(lambda: compiled.step(*frames[0]))
-    factor = timing.mean_s / seconds if seconds else None
-    note = f"{need}; {count} frames compared by {' and '.join(found)}"
-    slowest = 1000 * timing.worst_s
-    return ExportRow(str(folder), "c", True, "float32", size, worst, db, factor, slowest, note)
+    frame = frames_of(stream, signals[0])[0]
+    timing = timed(lambda: compiled.step(*frame))
+    what = f"{count} frames" if streaming else f"{len(signals)} signals"
+    return files, replace(
+        row,
+        parity=worst,
+        snr_db=db,
+        real_time_factor=timing.mean_s / seconds if seconds else None,
+        worst_frame_ms=1000 * timing.worst_s,
+        note=f"{need}; {what} compared by {' and '.join(found)}",
+    )
+
+
+def _signals(
+    stream: StreamingModel, streaming: bool, seconds: float | None
+) -> list[tuple[Tensor, ...]]:
+    """Return ten seconds of frames, or two whole signals."""
+    if not streaming:
+        return [stream.example, tuple(value.flip(-1) for value in stream.example)]
+    count = min(_FRAMES, int(SECONDS / seconds) + 1) if seconds else _FRAMES
+    pairs = zip(stream.example, stream.time_dims, strict=True)
+    return [tuple(longer(value, axis, count * stream.frame) for value, axis in pairs)]
+
+
+@torch.no_grad()
+def _outputs(
+    rounded: StreamingModel | None, model: nn.Module, signals: tuple[Tensor, ...]
+) -> list[Tensor]:
+    """Return what torch makes of signals, by the model or by the form with rounded weights."""
+    if rounded is not None:
+        return list(rounded.run(*signals))
+    with evaluating(model):
+        return [leaf for leaf in tree_leaves(model(*signals)) if isinstance(leaf, Tensor)]
+
+
+def _run(compiled: Compiled, stream: StreamingModel, signals: tuple[Tensor, ...]) -> list[Tensor]:
+    compiled.reset()
+    made = [compiled.step(*frame) for frame in frames_of(stream, signals)]
+    return [
+        torch.cat(parts, axis)
+        for parts, axis in zip(zip(*made, strict=True), stream.output_dims, strict=True)
+    ]
+
+
+def _cut(
+    made: list[Tensor], wanted: list[Tensor], stream: StreamingModel
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the outputs that both have, of one length."""
+    if len(wanted) > len(made):
+        wanted = [wanted[place] for place in stream.output_places]
+    pairs = [
+        same_length(value, other, axis)
+        for value, other, axis in zip(made, wanted, stream.output_dims, strict=True)
+    ]
+    return [value for value, _ in pairs], [other for _, other in pairs]

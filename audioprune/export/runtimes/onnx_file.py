@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
-from audioprune.export.onnx_layers import translations
 from audioprune.export.optional import need, quiet
+from audioprune.export.runtimes.onnx_layers import translations
 from audioprune.export.streaming import StreamingModel
 from audioprune.export.trace import BATCH, TIME, Traced, layer_of
 

@@ -1,0 +1,1 @@
+"""Files that other runtimes read: ONNX graphs, eight-bit numbers in them, TorchScript."""

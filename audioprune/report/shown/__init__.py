@@ -1,0 +1,1 @@
+"""What a terminal shows of runs and tables: one short table, three paths, what to type next."""
