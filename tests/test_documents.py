@@ -276,6 +276,13 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
     ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=runs/prune clips=9", (), (("runs/prune", "{pruned}"),), slow=True),
+    Line(
+        "report runs=runs/prune watch=true",
+        ("quiet_s=0",),
+        (("runs/prune", "{pruned}"),),
+        slow=True,
+    ),
     Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",

@@ -60,7 +60,7 @@ class Chart:
     @cached_property
     def vega(self) -> dict[str, Any]:
         """The same as a specification of Vega, in the package's style."""
-        return vega_of(_seen({**self.spec, "config": CONFIG}))
+        return vega_of({**_visible(self.spec), "config": CONFIG})
 
     @cached_property
     def svg(self) -> str:
@@ -174,6 +174,15 @@ def pdf_of(svg: str) -> bytes:
     return bytes(vl_convert.svg_to_pdf(sized))
 
 
+def _visible(value: Any) -> Any:
+    """Return a specification in which signs that no one can see, and that end XML, are shown."""
+    if isinstance(value, dict):
+        return {key: _visible(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(each) for each in value]
+    return visible(value) if isinstance(value, str) else value
+
+
 def _of_page(svg: str) -> str:
     """Let the colours of a picture follow those of the page."""
     colors = "|".join(map(re.escape, PAGE_COLORS))
@@ -197,15 +206,6 @@ def _in_page(value: Any) -> Any:
     if isinstance(value, list):
         return [_in_page(each) for each in value]
     return PAGE_COLORS.get(value, value) if isinstance(value, str) else value
-
-
-def _seen(value: Any) -> Any:
-    """Show signs that no one can see: some of them end the library that draws."""
-    if isinstance(value, Mapping):
-        return {key: _seen(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_seen(each) for each in value]
-    return visible(value) if isinstance(value, str) else value
 
 
 def _escaped(value: Any) -> str:

@@ -113,12 +113,8 @@ def test_a_part_of_a_page_holds_the_specification_and_its_picture(chart: Chart) 
     )
     assert found
     spec = json.loads(found[2])
-    told = [
-        [row["row"] for row in data["values"]]
-        for data in spec["data"]
-        if all("row" in row for row in data.get("values", [{}]))
-    ]
-    assert [f"row-{place}" for place in (0, 1, 3, 4, 5, 6)] in told
+    rows = [row["row"] for data in spec["data"] for row in data.get("values", []) if "row" in row]
+    assert sorted(set(rows)) == [f"row-{place}" for place in range(7)]
     assert {"name": "marked", "value": ""} in spec["signals"]
     assert "://" not in part, "nothing that a network could hold"
     assert 'id="fig-1-clip0"' in found[1] and '"url(#fig-1-clip0)"' in found[1]
