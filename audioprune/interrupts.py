@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from audioprune import progress
 from audioprune.errors import InterruptedRun
 from audioprune.launch import place
 
@@ -70,10 +71,13 @@ def _on_signal(number: int, frame: object) -> None:
     if _requested.is_set():
         if several and (number == signal.SIGTERM or time.monotonic() - _first[0] < _ECHO_S):
             return
+        progress.show_cursor()
         os._exit(130)
     _first[0] = time.monotonic()
     _requested.set()
     if several and number == signal.SIGTERM:
         return  # a launcher ends the others where one failed, which says why
+    if progress.warn("stopping after the current piece of work (again: stop at once)"):
+        return
     # A print could meet a print of the interrupted code half-way, which Python refuses.
     os.write(2, b"\nstopping after the current piece of work (again: stop at once)\n")

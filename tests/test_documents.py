@@ -148,6 +148,28 @@ COMMANDS = (
         UNSCORED,
     ),
     Line("quantize model=mynet:MyNet", UNSCORED),
+    Line(
+        "train experiment=p2/gru_desk pipeline=train",
+        (*QUICK, *FEW, *MADE, "model.width=4", "training.batch_size=4"),
+        slow=True,
+    ),
+    Line(
+        "quantize checkpoint=runs/train/<run> pipeline=quantize_uniform",
+        (*QUICK, *FEW, *MADE, "training.batch_size=4", "pipeline.bits=2"),
+        (("runs/train/<run>", "{trained}"), ("tuning_epochs=2", "tuning_epochs=1")),
+    ),
+    Line(
+        "quantize pipeline=quantize_uniform pipeline.quantizer=kmeans",
+        (*QUICK, *FEW, *MADE),
+        (("runs/train/<run>", "{trained}"),),
+        slow=True,
+    ),
+    Line(
+        "prune experiment=p2/gcrn_desk pipeline=prune_uniform",
+        (*QUICK, *FEW, *MADE, "model.width=0.0625", "pipeline.finetune_epochs=1"),
+        (("recalibrate_batches=100", "recalibrate_batches=1"),),
+        slow=True,
+    ),
     Line("eval model=mynet:MyNet", UNSCORED, (("runs/prune/<run>", "{units}"),)),
     Line(
         "prune pipeline=curves",

@@ -36,9 +36,9 @@ def test_skipped_pieces_do_not_enter_the_estimate(monkeypatch: pytest.MonkeyPatc
     display.skip(90)
     now[0] = 8.0
     display.advance(2)
-    assert display.done == 92 and display._left_s() == pytest.approx(8.0 / 2 * 8)
+    assert display.done == 92 and display.left_s() == pytest.approx(8.0 / 2 * 8)
     display.advance(20)
-    assert display._left_s() == 0.0
+    assert display.left_s() == 0.0
     display.close()
 
 
@@ -54,7 +54,7 @@ def test_a_bar_is_closed_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> Non
         def stop(self) -> None:
             closed.append(True)
 
-    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(module.streams, "is_rich", lambda: True)
     monkeypatch.setattr(module, "_open_bar", lambda *_: Bar())
     with pytest.raises(ValueError, match="terminal"), progress("x", 1) as display:
         display.advance()

@@ -71,8 +71,7 @@ def _where(folder: Path, verb: str) -> list[str]:
     if verb == "train":
         following = f"audioprune prune {word('checkpoint', here)}"
     else:
-        out = word("out", Path("reports") / folder.name)
-        following = f"audioprune report {word('runs', here)} {out}"
+        following = f"audioprune report {word('runs', here)}"
     return [*lines, f"next    {following}"]
 
 

@@ -25,6 +25,7 @@ from audioprune.files import check_writable, sha256_file
 from audioprune.paths import model_file
 from audioprune.protocols import Enhances
 from audioprune.report.platforms import bounds, read_platforms
+from audioprune.terminal.records import csv_text
 
 _LEAST_RMS = 1e-8
 
@@ -62,8 +63,11 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
             rows[0],
             *(replace(row, note=_joined(row.note, f"not scored: {why}")) for row in rows[1:]),
         ]
+    records = [row.as_dict() for row in rows]
     if plain["shown"] == "json":
-        print(json.dumps([row.as_dict() for row in rows]))
+        print(json.dumps(records))
+    elif plain["shown"] == "csv":
+        print(csv_text(records, list(records[0])), end="")
     else:
         print(_table(rows))
 

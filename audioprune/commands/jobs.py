@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from audioprune.commands.messages import explain, first_line, note, say
 from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
+from audioprune.progress import among_jobs
+from audioprune.terminal.streams import is_quiet
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
@@ -51,7 +54,8 @@ def job(config: Any) -> float | list[float] | None:
     record: dict[str, Any] = {"folder": folder, "verb": verb, "overrides": overrides}
     code, value = 0, None
     try:
-        record["status"] = _work(verb, config, Path(folder), overrides, swept)
+        with among_jobs(_side_by_side(hydra)) if swept else nullcontext():
+            record["status"] = _work(verb, config, Path(folder), overrides, swept)
         if verb in EXPERIMENTS and _asks(config):
             from audioprune.commands.sweeps import watch
 
@@ -76,9 +80,22 @@ def _show_notes() -> None:
     """Print what the package logs as plain lines, whatever Hydra does to the root logger."""
     logger = logging.getLogger("audioprune")
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.INFO)
+        logger.addHandler(_Notes())
+    logger.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     logger.propagate = False
+
+
+class _Notes(logging.Handler):
+    """Prints what is logged on the error stream as it is then, such as above a live display."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        say(self.format(record))
+
+
+def _side_by_side(hydra: Any) -> bool:
+    """Tell whether a launcher may run several jobs at once."""
+    return "BasicLauncher" not in str(hydra.launcher.get("_target_"))
 
 
 def _job_line(number: Any, record: Mapping[str, Any]) -> str:

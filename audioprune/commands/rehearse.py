@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from audioprune import schema
 from audioprune.commands.doctor import missing_packages
+from audioprune.commands.messages import note
 from audioprune.data.made import PUBLISHED, made_corpus
 from audioprune.errors import ConfigError, DataError
 from audioprune.experiment.config_hash import plain_values
@@ -24,9 +24,10 @@ from audioprune.experiment.model_io import instantiate
 from audioprune.experiment.rehearsal import Forecast, StepForecast, rehearse
 from audioprune.interrupts import graceful
 from audioprune.protocols import Corpus
+from audioprune.terminal.records import csv_text
+from audioprune.terminal.streams import shown_form
 from audioprune.training.devices import chosen_device
 
-_SHOWN = "AUDIOPRUNE_SHOWN"  # set by audioprune.cli
 _NOT_THERE = "not-there"
 _NEED_A_MODEL = ("quantize", "eval")
 _COLUMNS = ("step", "passes", "unit", "s per unit", "units", "total", "host GB", "device GB", "MB")
@@ -63,8 +64,12 @@ def run(config: DictConfig, overrides: list[str]) -> str:
     problems = [*(f"{name} is missing or too old" for name in missing_packages()), *lack]
     problems += found.problems
     forecast = Forecast(found.steps, tuple(problems), found.facts)
-    if os.environ.get(_SHOWN) == "json":
+    if shown_form() == "json":
         print(json.dumps(forecast.as_dict()))
+    elif shown_form() == "csv":
+        rows = [row for step in forecast.steps for row in _rows_of(step)]
+        records = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        print(csv_text(records, _COLUMNS), end="")
     else:
         print("\n".join(lines_of(forecast)))
     if problems:
@@ -75,7 +80,7 @@ def run(config: DictConfig, overrides: list[str]) -> str:
 
 
 def _tell(path: str) -> None:
-    print(f"rehearsing {path}", file=sys.stderr, flush=True)
+    note(f"rehearsing {path}")
 
 
 def _fill_missing(config: DictConfig) -> list[str]:

@@ -49,6 +49,7 @@ from audioprune.files import check_writable, drop_leftovers, lock, sha256_file, 
 from audioprune.interrupts import graceful
 from audioprune.launch import place
 from audioprune.paths import model_file
+from audioprune.progress import run_display
 from audioprune.protocols import Corpus, NotScored
 from audioprune.training.devices import chosen_device
 from audioprune.training.loaders import chosen_workers
@@ -85,7 +86,9 @@ def run_job(
         steps = build_steps(plain["pipeline"])
         run = build(plain, own, overrides, differs)
         check_steps(run, steps)
-        execute(run, steps)
+        title = f"{run.label}, {plain['pipeline'].get('name')} on {run.stamp['corpus']}"
+        with run_display(title, list(steps), run.completed):
+            execute(run, steps)
 
     with graceful(), joined(device) as group:
         about = {"verb": plain.get("verb"), "device": device.type, **result_config(plain)}

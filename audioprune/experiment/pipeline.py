@@ -10,8 +10,10 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import instantiate
+from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
+from audioprune.progress import stage
 from audioprune.protocols import Checks, CleansUp, Nests, Step, changes_state
 
 
@@ -54,7 +56,18 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
         if path in run.completed:
             continue
         check_stop()
-        step.run(run, path)
-        run.finish(path, changes_state(step))
+        with stage(path) as notes:
+            step.run(run, path)
+            run.finish(path, changes_state(step))
+            notes.append(measured(run, path))
         if isinstance(step, CleansUp):
             step.cleanup(run, path)
+
+
+def measured(run: Run, path: str) -> str:
+    """Return what a step measured, in a few words: the mean of its first metric."""
+    rows = [row for row in run.results.of_kind(QualityRow.KIND) if row["key"].startswith(path)]
+    found = [row.get("metrics") or {} for row in rows if row.get("variant") != "mixture"]
+    names = [name for metrics in found for name in metrics]
+    values = [metrics[names[0]] for metrics in found if metrics.get(names[0]) is not None]
+    return f"{names[0]} {sum(values) / len(values):.4g}" if values else ""

@@ -230,8 +230,9 @@ def _whole(
     if stream is None:
         return [tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))]
     kept = [leaves[place] for place in stream.output_places]
-    count = signals[0].shape[stream.time_dims[0]] // stream.frame
     sizes = list(zip(kept, stream.output_dims, stream.output_frames, strict=True))
+    counts = [value.shape[axis] // size for value, axis, size in sizes]
+    count = min(signals[0].shape[stream.time_dims[0]] // stream.frame, *counts)
     return [
         tuple(value.narrow(axis, t * size, size) for value, axis, size in sizes)
         for t in range(count)
@@ -329,6 +330,7 @@ def _row(
     for signals, wanted in zip(form.signals, form.wanted, strict=True):
         stream = form.stream
         found = streamed(run, stream, signals) if stream is not None else [run(*signals)]
+        found = found[: len(wanted)]  # a model may leave out its last frames
         peaks = _joined(wanted)
         worst = max(worst, gap(_joined(found), peaks))
         db = noise_db(_joined(found), peaks)

@@ -18,7 +18,7 @@ from audioprune.terminal.streams import cells, cut, plain
 _GAP = 2
 _LEAST_TEXT = 16
 _MOST_WORD = 28
-_GOOD, _BAD = "green", "bold red"
+_GOOD, _BAD = "green", "red"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _fitting(
     while True:
         room = width - _GAP * (len(kept) - 1)
         if sum(least[place] for place in kept) <= room:
-            return kept, _shared(kept, natural, least, room)
+            return kept, _shared(columns, kept, natural, least, room)
         droppable = [place for place in kept if columns[place].weight > 0]
         if not droppable:
             return kept, _squeezed([least[place] for place in kept], room)
@@ -139,13 +139,22 @@ def _least_header(text: str) -> int:
 
 
 def _shared(
-    kept: Sequence[int], natural: Sequence[int], least: Sequence[int], room: int
+    columns: Sequence[Column],
+    kept: Sequence[int],
+    natural: Sequence[int],
+    least: Sequence[int],
+    room: int,
 ) -> list[int]:
-    """Give what is left of a line to the columns that want more, the neediest last."""
+    """Give what is left of a line to the columns that want more: texts first, by their need."""
     widths = {place: least[place] for place in kept}
     spare = room - sum(widths.values())
-    for place in sorted(kept, key=lambda each: natural[each] - least[each]):
-        wanting = [each for each in kept if widths[each] < natural[each]]
+    order = sorted(kept, key=lambda each: (columns[each].right, natural[each] - least[each]))
+    for place in order:
+        wanting = [
+            each
+            for each in kept
+            if widths[each] < natural[each] and columns[each].right == columns[place].right
+        ]
         if place in wanting:
             more = min(natural[place] - least[place], spare // len(wanting))
             widths[place] += more

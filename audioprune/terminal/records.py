@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioprune.terminal.grid import Column, Grid, draw
+from audioprune.terminal.streams import plain
 
+_FORMULA = ("=", "+", "@", "\t")
 Record = Mapping[str, Any]
 
 
@@ -81,6 +83,7 @@ def csv_text(records: Sequence[Record], keys: Sequence[str]) -> str:
 
 
 def _csv_value(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t", "\r"):
-        return f"'{value}"
+    if isinstance(value, str):
+        safe = plain(value, "\n\t")
+        return f"'{safe}" if safe[:1] in _FORMULA or value[:1] == "\r" else safe
     return json.dumps(value) if isinstance(value, list | dict) else value

@@ -126,6 +126,8 @@ class Guard:
     def __init__(self, stream: TextIO, number: int, on_closed: Callable[[], None]) -> None:
         self.stream = stream
         self.closed_by_reader = False
+        self.above: Callable[[str], None] | None = None
+        self._waiting = ""
         self._number, self._on_closed = number, on_closed
 
     def __getattr__(self, name: str) -> Any:
@@ -133,8 +135,22 @@ class Guard:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text with its control characters spelled out."""
+        """Write a text with its control characters spelled out.
+
+        While something is drawn, whole lines go above it.
+        """
+        if self.above is not None:
+            *whole, self._waiting = (self._waiting + plain(text, _KEPT)).split("\n")
+            for line in whole:
+                self.above(line)
+            return len(text)
         return self._tried(lambda: self.stream.write(plain(text, _KEPT)), len(text))
+
+    def let_out(self) -> None:
+        """Write what waited for the end of its line while something was drawn."""
+        text, self._waiting = self._waiting, ""
+        if text:
+            self.write(text)
 
     def writelines(self, lines: Any) -> None:
         """Write several texts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ def test_doctor_names_what_is_missing(
     monkeypatch.setenv("AUDIOPRUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     doctor.run(OmegaConf.create({"format": "table"}))
-    assert "torch>=" in capsys.readouterr().out
+    assert re.search(r"^ok +torch +>=2", capsys.readouterr().out, re.MULTILINE)
+    doctor.run(OmegaConf.create({"format": "csv"}))
+    assert capsys.readouterr().out.startswith("ok,name,wanted,found,for\nTrue,torch,")
     import importlib.metadata as metadata
 
     true_version = metadata.version

@@ -124,7 +124,9 @@ def test_a_sweep_in_processes_reports_alike_and_shares_a_training(
     )
 
 
-def _pretend(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
+def _pretend(
+    config: Any, folder: Path, overrides: list[str], differs: list[str], swept: bool
+) -> str:
     """Write the rows that a run of a sparsity would have: small is bad, 0.5 fails."""
     sparsity = float(config.pipeline.sparsity)
     if sparsity == 0.5:
@@ -299,13 +301,16 @@ def test_a_trace_is_shown_on_request(
 
 
 def test_notes_about_data_are_plain_lines(
-    line: list[str], capfd: pytest.CaptureFixture[str]
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run_verb("train", line) == 0
     found = capfd.readouterr()
     assert "HYDRA" not in found.err + found.out
     notes = [row for row in found.err.splitlines() if "validation" in row]
-    assert len(notes) == len(set(notes)) and "finished" in found.out
+    assert len(notes) == len(set(notes)) and "finished" in found.err
+    folder = next((tmp_path / "runs" / "train").iterdir()).relative_to(tmp_path)
+    assert f"next    audioprune prune checkpoint={folder}\n" in found.err
+    assert "FDNN" in found.out and "|" not in found.out and "wrote" not in found.err
 
 
 def test_a_users_model_in_the_current_folder_is_compressed(

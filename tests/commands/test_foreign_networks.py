@@ -109,8 +109,8 @@ def test_quantize_fixes_levels_and_info_explains(
     assert (folder / "model.apz").exists() and "compressed/size" in _results(folder)
     capfd.readouterr()
     assert cli.run_verb("info", [*NET, "checkpoint=weights.pt", "explain=true"]) == 0
-    said = capfd.readouterr().out
-    assert "6 units, written by a, read by b" in said and "Net-units.html" in said
+    said = capfd.readouterr()
+    assert "6 units, written by a, read by b" in said.out and "Net-units.html" in said.err
     assert "<svg" in (home / "Net-units.html").read_text()
     line = [*NET, "explain=true", "format=json", "out=here.html"]
     assert cli.run_verb("info", line) == 0

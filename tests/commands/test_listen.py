@@ -38,7 +38,7 @@ def test_listen_makes_a_test_and_reads_its_ratings(
     listen.run(
         OmegaConf.create({"action": "export", "out": str(tmp_path / "t1"), "data": data, **keys})
     )
-    assert f"wrote {tmp_path / 't1' / 't1.html'}" in capsys.readouterr().out
+    assert f"page    {tmp_path / 't1' / 't1.html'}\n" in capsys.readouterr().err
     columns = "session_test_id,session_uuid,trial_id,rating_stimulus,rating_score"
     (tmp_path / "r.csv").write_text(f"{columns}\nt1,u1,i1,A,40\nt1,u1,i1,noisy,30\nt1,u1,i1,A,x\n")
     stats = {

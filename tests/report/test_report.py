@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from audioprune.commands import experiments
 from audioprune.errors import ConfigError
 from audioprune.report import closing_line, kinds, short_table, write_report
-from audioprune.report.tables import to_markdown
+from audioprune.report.tables import to_csv
 
 
 def test_kinds_of_all_modules_are_known() -> None:
@@ -26,12 +26,12 @@ def test_an_unknown_kind_names_the_closest(make_run, tmp_path) -> None:
 
 def test_a_table_to_print(make_run) -> None:
     run = make_run("a").scores("mixture", 0.5, 1.4)
-    assert short_table(run.folder).rows
+    text = to_csv(short_table(run.folder))
+    assert text.startswith("Model,Params,File (bytes),Ratio,MACs/s,STOI (%)") and "Mixture" in text
 
 
 def test_a_run_that_only_failed_still_gives_a_table(make_run) -> None:
-    table = short_table(make_run("a").status("failed", "no space").folder)
-    text = to_markdown(table)
+    text = to_csv(short_table(make_run("a").status("failed", "no space").folder))
     assert "FDNN FAILED" in text and "no space" in text
 
 

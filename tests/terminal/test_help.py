@@ -103,7 +103,7 @@ def test_all_keys_are_told() -> None:
         ("epochs", "closest: training.epochs (int >= 1: Passes over"),
         ("trainin.epochs", "closest: training.epochs ("),
         ("learning_rate", "closest: training.learning_rate ("),
-        ("pipeline.sparsity", "it is a key of pipeline=magnitude, pipeline=weights"),
+        ("pipeline.sparsity", "it is a key of pipeline=magnitude, pipeline="),
         ("pipeline.sparsty", "closest: pipeline.sparsity (float >= 0 and <= 1: Removed"),
         ("qqqq", ""),
     ],

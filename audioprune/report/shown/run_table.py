@@ -138,8 +138,9 @@ def _verdict(entry: Entry, found: Sequence[Entry], metrics: Sequence[str]) -> st
     if entry.status:
         return entry.reason
     mark = no_better(entry)
-    if mark or not metrics:
-        return mark or "not scored"
+    said = "; ".join(dict.fromkeys(str(row.get("remark") or "") for row in entry.sizes))
+    if mark or said or not metrics:
+        return mark or said or "not scored"
     metric, dense = metrics[0], _dense_of(entry, found)
     if dense is None:
         baseline = baseline_of(entry, found, metric)
@@ -147,5 +148,8 @@ def _verdict(entry: Entry, found: Sequence[Entry], metrics: Sequence[str]) -> st
     now, before = entry.score(metric).mean, dense.score(metric).mean
     if now is None or before is None:
         return "not scored"
-    change = number_text(now - before, f"change_{metric_column(metric, metric).style}")
-    return f"{change} to {dense.variant}"
+    style = metric_column(metric, metric).style
+    if number_text(now, style) == number_text(before, style):
+        return f"as {dense.variant}"
+    side = "above" if now > before else "below"
+    return f"{number_text(abs(now - before), style)} {side} {dense.variant}"
