@@ -157,6 +157,7 @@ COMMANDS = (
         "quantize checkpoint=runs/train/<run> pipeline=quantize_uniform",
         (*QUICK, *FEW, *MADE, "training.batch_size=4", "pipeline.bits=2"),
         (("runs/train/<run>", "{trained}"), ("tuning_epochs=2", "tuning_epochs=1")),
+        slow=True,
     ),
     Line(
         "train experiment=p2/lstm_desk pipeline=train",
