@@ -264,6 +264,18 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
         slow=True,
     ),
+    Line("enhance checkpoint=small.apz in=talk.wav out=clean.wav"),
+    Line("export checkpoint=small.apz out=small_frame.onnx", slow=True),
+    Line("export checkpoint=small.apz out=small_c", slow=True),
+    Line("apply checkpoint=vad.apz in=talk.wav out=speech.csv"),
+    Line("export checkpoint=vad.apz out=vad.onnx", slow=True),
+    Line("export checkpoint=vad.apz out=vad_c", slow=True),
+    Line(
+        "export checkpoint=runs/prune/<run> out=codes",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
     Line(
         "export checkpoint=runs/prune/<run> out=enhancer",
         (),
@@ -276,6 +288,13 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
     ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=runs/prune clips=9", (), (("runs/prune", "{pruned}"),), slow=True),
+    Line(
+        "report runs=runs/prune watch=true",
+        ("quiet_s=0",),
+        (("runs/prune", "{pruned}"),),
+        slow=True,
+    ),
     Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",

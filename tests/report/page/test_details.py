@@ -41,7 +41,8 @@ def test_pipeline_history_and_files_are_those_of_the_run(make_run: Make) -> None
         "compress/0/prune: pruned, 50.0 % of the parameters left",
         "compressed: compressed, file of 500 bytes, STOI 80.00",
     )
-    assert found.files[0] == ("model.apz", "500 bytes")
+    assert found.models == (("model.apz", "500 bytes"),)
+    assert [name for name, _ in found.files] == ["results.jsonl", "run.json", "status.json"]
     assert found.load == f"audioprune.load({str(run.folder / 'model.apz')!r})"
     assert found.runs == (("one", "finished"),)
 

@@ -103,6 +103,20 @@ def test_without_the_uncompressed_model_nothing_is_compared(make_run: Make) -> N
     assert verdict.cost == "STOI 79.00 %" and verdict.basis.startswith("no uncompressed model")
 
 
+def test_a_lottery_is_compared_with_its_unpruned_network(make_run: Make) -> None:
+    run = make_run("one")
+    for place, test in ((0, 2.0), (1, 2.5)):
+        run.row(
+            key=f"s{place}", kind="lottery", iteration=place, round=place, test=test, disk=4000
+        )
+    row = {"kind": "score", "variant": "trimmed", "label": "FDNN", "condition": "test"}
+    run.row(key="smallest/test", **row, metrics={"error": 2.5}, trivial=9.0)
+    run.size("trimmed", paper=300, step="smallest")
+    (verdict,) = _verdicts(run.folder)
+    assert verdict.smaller == "10 times smaller" and verdict.cost == "error +0.5000"
+    assert verdict.compared and verdict.basis == "1 seed, not paired"
+
+
 @pytest.mark.parametrize(
     ("count", "text"),
     [
