@@ -196,7 +196,7 @@ def guarded(on_lost_errors: Callable[[], None] = lambda: None) -> Iterator[None]
     for stream in before:
         _allow_any_name(stream)
     out, err = Guard(before[0], 1, _stop), Guard(before[1], 2, on_lost_errors)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
         out.flush()
