@@ -49,7 +49,8 @@ ALLOWED = {
     "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "inference": BASE
-    | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
+    | {"compress", "data", "dsp", "experiment", "model_header", "protocols", "provenance"}
+    | {"tasks"},
     "library": BASE
     | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
     | {"protocols", "provenance", "tasks"},

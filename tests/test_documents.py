@@ -148,6 +148,28 @@ COMMANDS = (
         UNSCORED,
     ),
     Line("quantize model=mynet:MyNet", UNSCORED),
+    Line(
+        "train experiment=p2/gru_desk pipeline=train",
+        (*QUICK, *FEW, *MADE, "model.width=4", "training.batch_size=4"),
+        slow=True,
+    ),
+    Line(
+        "quantize checkpoint=runs/train/<run> pipeline=quantize_uniform",
+        (*QUICK, *FEW, *MADE, "training.batch_size=4", "pipeline.bits=2"),
+        (("runs/train/<run>", "{trained}"), ("tuning_epochs=2", "tuning_epochs=1")),
+    ),
+    Line(
+        "quantize pipeline=quantize_uniform pipeline.quantizer=kmeans",
+        (*QUICK, *FEW, *MADE),
+        (("runs/train/<run>", "{trained}"),),
+        slow=True,
+    ),
+    Line(
+        "prune experiment=p2/gcrn_desk pipeline=prune_uniform",
+        (*QUICK, *FEW, *MADE, "model.width=0.0625", "pipeline.finetune_epochs=1"),
+        (("recalibrate_batches=100", "recalibrate_batches=1"),),
+        slow=True,
+    ),
     Line("eval model=mynet:MyNet", UNSCORED, (("runs/prune/<run>", "{units}"),)),
     Line(
         "prune pipeline=curves",
@@ -230,6 +252,18 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
         slow=True,
     ),
+    Line("enhance checkpoint=small.apz in=talk.wav out=clean.wav"),
+    Line("export checkpoint=small.apz out=small_frame.onnx", slow=True),
+    Line("export checkpoint=small.apz out=small_c", slow=True),
+    Line("apply checkpoint=vad.apz in=talk.wav out=speech.csv"),
+    Line("export checkpoint=vad.apz out=vad.onnx", slow=True),
+    Line("export checkpoint=vad.apz out=vad_c", slow=True),
+    Line(
+        "export checkpoint=runs/prune/<run> out=codes",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
     Line(
         "export checkpoint=runs/prune/<run> out=enhancer",
         (),
@@ -242,6 +276,13 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
     ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=runs/prune clips=9", (), (("runs/prune", "{pruned}"),), slow=True),
+    Line(
+        "report runs=runs/prune watch=true",
+        ("quiet_s=0",),
+        (("runs/prune", "{pruned}"),),
+        slow=True,
+    ),
     Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",

@@ -29,6 +29,8 @@ EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
 ON_AUDIO = ("generate", "enhance", "apply")
 """Verbs whose modules are in a folder of their own."""
+_REFUSALS = (2, 3, 4)
+"""Codes of what is refused, see messages.py; of a sweep the folder stays, for its list."""
 _STATES = ("finished", "cached", "failed")
 
 
@@ -67,6 +69,10 @@ def job(config: Any) -> float | list[float] | None:
     if swept:
         note(_job_line(hydra.job.num, record, time.monotonic() - began))
         _record(config, hydra, {**record, "code": code})
+    if verb in EXPERIMENTS and code in _REFUSALS and not swept:
+        from audioprune.experiment.run_folder import drop_refused
+
+        drop_refused(Path(folder))
     if code == 130 or code and not swept:
         raise SystemExit(code)
     return value

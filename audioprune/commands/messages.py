@@ -36,7 +36,7 @@ _NOISE = (
     "Config search path",
     "provider=",
 )
-_MOST_LINES = 6
+_MOST_LINES = _MOST_OPTIONS = 6
 _UNREADABLE = re.compile(
     "mismatched input|extraneous input|missing EQUAL|no viable alternative|LexerNoViableAlt"
     "|token recognition|Ambiguous value"
@@ -135,7 +135,7 @@ def _config_message(error: BaseException) -> str:
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
     whole = " ".join(lines)
     told = _old_report(whole) or _word_report(whole, next(iter(lines), ""))
-    told = told or _key_report(whole)
+    told = told or _option_report(whole) or _key_report(whole)
     return told or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
 
 
@@ -159,12 +159,28 @@ def _old_report(text: str) -> str:
     return f"report={paper}_{part} is now report={paper} report.only=[{part}]"
 
 
+def _option_report(text: str) -> str:
+    """Say that a group such as ``model`` has no such option, and which are closest."""
+    missing = re.search(r"Could not find '(\w+)/([\w./]+)'", text)
+    if not missing or not (known := options_of(missing[1])):
+        return ""
+    group, given = missing.groups()
+    folder = given.rpartition("/")[0]
+    beside = [name for name in known if folder and name.startswith(f"{folder}/")]
+    # another folder's options are close by their last part alone
+    by_end = {name.rpartition("/")[2]: name for name in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    close += [by_end[end] for end in difflib.get_close_matches(given, by_end, n=3, cutoff=0.5)]
+    names = list(dict.fromkeys([*close, *sorted(beside)]))[:_MOST_OPTIONS] or sorted(known)
+    own = "; a network of your own is model=module:Class" if group == "model" else ""
+    return f"no option {group}={given} -> closest: {', '.join(names)}{own}"
+
+
 def _hint(text: str) -> str:
     """Return what may have been meant by a name that a message of Hydra refuses, or nothing."""
     option = re.search(r"Could not find '([\w/]+)/([\w.]+)'", text)
     if option:
-        group, given = option.groups()
-        return _extra(group, given) or _closest(given, options_of(group))
+        return _extra(*option.groups()) or _closest(option[2], options_of(option[1]))
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
     if not key:
         return ""

@@ -6,6 +6,7 @@ bytes. Scores on audio are computed by the task; steps decide when anything is m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import nn
 
 from audioprune import checkpoint, packing
 from audioprune.compress.masks import prunable
+from audioprune.compress.quantize.contract import Quantized
+from audioprune.compress.quantize.uniform import Grid
 from audioprune.experiment import cost
 from audioprune.experiment.model_io import LoadedModel
 from audioprune.experiment.rows import Costs, SizeRow
@@ -82,7 +85,30 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         scale=run.scale_of(model),
         seed=run.seed,
         file=file.name,
+        more=quantization_facts(model, loaded.codebooks),
     )
+
+
+def quantization_facts(model: nn.Module, forms: Mapping[str, Quantized] | None) -> dict[str, Any]:
+    """Return what a row says of quantised weights: ``quantizer`` and ``bits``.
+
+    ``quantizer`` names each kind of form once, ``bits`` is the mean length of a code, log2 K where
+    values are shared. Nothing is said where nothing is quantised.
+    """
+    if not forms:
+        return {}
+    told = dict.fromkeys(_told(model.get_parameter(name), form) for name, form in forms.items())
+    weights = sum(form.codes.numel() for form in forms.values())
+    bits = sum(form.bits - form.side_bits for form in forms.values())
+    return {"quantizer": "; ".join(told), "bits": round(bits / max(1, weights), 4)}
+
+
+def _told(weight: nn.Parameter, form: Quantized) -> str:
+    if not isinstance(form, Grid):
+        return "k-means"
+    scales, length = form.scales.numel(), weight.shape[form.axis] if weight.dim() else 1
+    per = "tensor" if scales == 1 else "channel" if scales == length else "gate"
+    return f"{form.told}, per {per}"
 
 
 def running_costs(model: nn.Module, repeats: int) -> Costs:

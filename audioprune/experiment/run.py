@@ -36,6 +36,7 @@ from audioprune.protocols import (
     KeepsState,
     ScoresBatches,
     Step,
+    TellsReading,
 )
 from audioprune.training.devices import exact_products, placed_device
 from audioprune.training.settings import Settings
@@ -208,9 +209,11 @@ class Run:
     def made_with(self) -> dict[str, Any]:
         """Return what every written file says of its making, so that it can be judged alone."""
         data, scoring = self.config.get("data"), self.config.get("scoring") or {}
+        reading = {"reading": self.data.reading()} if isinstance(self.data, TellsReading) else {}
         return {
             "task": self.task_config,
             "data": provenance.portable(data) if data else None,
+            **reading,
             **self.stamp,
             "training": known_before("training", self.config.get("training")),
             "metrics": scoring.get("metrics"),

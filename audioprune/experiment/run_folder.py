@@ -107,6 +107,25 @@ def write_status(folder: Path, error: BaseException) -> None:
         write_json(folder / "status.json", status)
 
 
+_OF_REFUSED = {".hydra", ".lock", "env.json", "run.json", "status.json"}
+"""What is in a run folder before the first step."""
+
+
+def drop_refused(folder: Path) -> None:
+    """Remove a run folder in which no step was begun, and the empty folders above it.
+
+    The folder that the user works in stays, whatever is in it.
+    """
+    if not folder.is_dir() or not {entry.name for entry in folder.iterdir()} <= _OF_REFUSED:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for above in (folder.parent, folder.parent.parent):
+        if Path.cwd().is_relative_to(above.resolve()):
+            return
+        with suppress(OSError):  # other runs are in it
+            above.rmdir()
+
+
 PROCESSES = ".processes"
 """Folder within a run folder where the processes beside the main one have folders of their own."""
 _NOT_COPIED = (".hydra", ".lock", PROCESSES, "audio", "tensorboard")

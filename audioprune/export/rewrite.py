@@ -1,11 +1,11 @@
 """How a traced model is rewritten so that it maps one frame and its states to one frame.
 
-``rewrite(traced, frame)`` returns a ``Rewritten``. Every value that runs along time is a
-``Stream``: at step t it holds ``chunk`` positions of the whole value, from ``chunk * t + offset``
-on. A shift to the left by padding adds to the offset, an operator that reads a span of positions
-takes from it; below 0 the model looks ahead. Where two values meet, the later one waits. What a
-single operator does is in `rules`; states before the first frame are read off the whole pass, for
-there no input can have reached them.
+``Rewriter(traced, frame, groups, apply).run()`` makes the graph. Every value that runs along time
+is a ``Stream``: at step t it holds ``chunk`` positions of the whole value, from
+``chunk * t + offset`` on. A shift to the left by padding adds to the offset, an operator that
+reads a span of positions takes from it; below 0 the model looks ahead. Where two values meet, the
+later one waits. What a single operator does is in `rules`; states before the first frame are read
+off the whole pass, for there no input can have reached them.
 """
 
 from __future__ import annotations
@@ -257,14 +257,15 @@ class Rewriter:
         def initial(values: dict[str, Any]) -> Tensor:
             return past_of(values[source.name], axis, offset, count)
 
-        state = self.state(f"{request.layer}_past", initial, (source,), self._batch_axis(source))
+        state = self.state(f"{request.layer}_past", initial, (source,), self.batch_axis(source))
         full = self.graph.call_function(aten.cat.default, ([state.place, stream.node], axis))
         state.after = self.graph.call_function(
             aten.slice.Tensor, (full, axis, stream.chunk, 2**63 - 1)
         )
         return full, count
 
-    def _batch_axis(self, source: fx.Node) -> int | None:
+    def batch_axis(self, source: fx.Node) -> int | None:
+        """Return the axis of the batch of an original value."""
         axes = [i for i, size in enumerate(self.shape(source)) if BATCH in size.free_symbols]
         return axes[0] if axes else None
 
@@ -277,6 +278,7 @@ class Rewriter:
     ) -> State:
         """Add a state with a placeholder behind those that are there."""
         plain = re.sub(r"\W+", "_", name).strip("_")
+        plain = plain if plain[:1].isalpha() else f"layer_{plain}"  # a C identifier
         unique, count = plain, 1
         while unique in self._names:
             count += 1

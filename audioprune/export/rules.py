@@ -18,9 +18,9 @@ import sympy
 import torch
 from torch import fx
 
-from audioprune.export import spans
-from audioprune.export.rewrite import FrameTooShort, LastState, Plain, Rewriter, Stream, aten
-from audioprune.export.trace import TIME, Node
+from audioprune.export import shapes, spans
+from audioprune.export.rewrite import LastState, Plain, Rewriter, Stream, aten
+from audioprune.export.trace import TIME, Node, layer_of
 
 Rule = Callable[[Rewriter, Node], Any]
 _END = 2**62  # what torch writes for "to the end" is about this much
@@ -141,7 +141,7 @@ def _without_time(rw: Rewriter, node: Node, name: str) -> Any:
     if isinstance(node.meta.get("val"), list | tuple):
         return rw.refuse(node, f"{name} of sizes")
     axis = rw.time_axis(node)
-    sized = name in CREATED or name in ("expand", *VIEWS)
+    sized = name in CREATED or name in ("expand", *shapes.VIEWS)
     if not sized:
         if axis is not None:
             return rw.refuse(node, f"{name} of the position in time")
@@ -153,8 +153,8 @@ def _without_time(rw: Rewriter, node: Node, name: str) -> Any:
     args = tuple(
         sizes if i == place else _argument(rw, node, arg) for i, arg in enumerate(node.args)
     )
-    target = aten.reshape.default if name in VIEWS else node.target
-    made = rw.emit(node, target, *args[: 2 if name in VIEWS else None], **dict(node.kwargs))
+    target = aten.reshape.default if name in shapes.VIEWS else node.target
+    made = rw.emit(node, target, *args[: 2 if name in shapes.VIEWS else None], **dict(node.kwargs))
     if axis is None:
         return Plain(made, node)
     folded = rw.shape(node)[axis] != length
@@ -178,6 +178,8 @@ def _over(place: int, default: Any = None) -> Rule:
     """Return the rule of an operator that works along the axes of its argument ``place``."""
 
     def rule(rw: Rewriter, node: Node) -> Any:
+        if str(node.target).endswith(".other"):  # of two values, such as the larger one
+            return mapped(rw, node)
         stream = streams_of(rw, node)[0]
         dims = node.args[place] if len(node.args) > place else node.kwargs.get("dim", default)
         rank = len(rw.shape(stream.source))
@@ -227,6 +229,8 @@ def _matmul(rw: Rewriter, node: Node) -> Any:
 
 def _same(rw: Rewriter, node: Node) -> Any:
     """Leave out what changes nothing in evaluation."""
+    if "dropout" in name_of(node) and len(node.args) > 2 and node.args[2]:
+        return rw.refuse(node, "values that are drawn", "pass training=self.training to dropout")
     return rw.values[node.args[0]]
 
 
@@ -248,10 +252,16 @@ def _pad(rw: Rewriter, node: Node) -> Any:
     if any(widths):
         made = rw.emit(node, node.target, made, widths, *node.args[2:], **node.kwargs)
     offset = None if stream.offset is None and not before else (stream.offset or 0) + before
+    if offset is not None and offset < 0:
+        return rw.refuse(node, _ahead(-offset))
     moved = replace(
         stream, node=made, offset=offset, source=node, length=_length(rw, node, stream)
     )
     return moved if made is stream.node else replace(moved, base=node.name)
+
+
+def _ahead(count: int) -> str:
+    return f"{count} frame{'s' * (count > 1)} ahead"
 
 
 def _length(rw: Rewriter, node: Node, stream: Stream) -> sympy.Expr:
@@ -279,7 +289,7 @@ def _slice(rw: Rewriter, node: Node) -> Any:
     if stream.offset is None:
         return replace(stream, source=node, length=length)
     if stream.offset < start:
-        return rw.refuse(node, f"{start - stream.offset} frames ahead")
+        return rw.refuse(node, _ahead(start - stream.offset))
     return replace(stream, offset=stream.offset - start, source=node, length=length)
 
 
@@ -298,49 +308,6 @@ def _cat(rw: Rewriter, node: Node) -> Any:
         return rw.refuse(node, "frames behind others whose number is not fixed")
     offset = (stream.offset or 0) + int(before)
     return replace(stream, offset=offset, source=node, length=_length(rw, node, stream))
-
-
-def _view(rw: Rewriter, node: Node) -> Any:
-    stream: Stream = rw.values[node.args[0]]
-    axis = rw.time_axis(node)
-    if axis is None:
-        return rw.refuse(node, "a fixed number of frames")
-    before, after = rw.shape(stream.source), rw.shape(node)
-    size, length = after[axis], stream.length
-    found = replace(stream, axis=axis, base=node.name, source=node)
-    if not stream.folded and _product(before[: stream.axis]) == _product(after[:axis]):
-        found = _rescaled(rw, node, found, sympy.simplify(size / length))
-    else:  # time shares its axis with one in front of it
-        found = replace(found, folded=sympy.simplify(size / length) != 1)
-    sizes = rw.sizes(node, found.chunk, axis, found.length)
-    made = rw.emit(node, aten.reshape.default, found.node, rw.single_unknown(sizes))
-    return replace(found, node=made)
-
-
-def _rescaled(rw: Rewriter, node: Node, stream: Stream, ratio: sympy.Expr) -> Stream:
-    """Return a stream with ``ratio`` times as many positions, joined or split inwards."""
-    if ratio.is_Integer:
-        times = int(ratio)
-        offset = None if stream.offset is None else stream.offset * times
-        chunk = stream.chunk * times
-        return replace(stream, chunk=chunk, offset=offset, length=stream.length * times)
-    inverse = sympy.simplify(1 / ratio)
-    if not inverse.is_Integer:
-        return rw.refuse(node, f"{ratio} positions from one frame")
-    parts = int(inverse)
-    if stream.chunk % parts:
-        raise FrameTooShort(parts)
-    if stream.offset is None:
-        return replace(stream, chunk=stream.chunk // parts, length=stream.length / parts)
-    offset = stream.offset // parts
-    origin = rw.values[node.args[0]]
-    waiting = rw.delayed(origin, offset * parts, node)
-    chunk, length = stream.chunk // parts, stream.length / parts
-    return replace(stream, node=waiting, chunk=chunk, offset=offset, length=length)
-
-
-def _product(sizes: Sequence[sympy.Expr]) -> sympy.Expr:
-    return sympy.simplify(sympy.prod(sizes))
 
 
 def _expand(rw: Rewriter, node: Node) -> Any:
@@ -368,7 +335,7 @@ def _upsample(rw: Rewriter, node: Node) -> Any:
         sympy.simplify(size / old)
         for size, old in zip(rw.shape(node)[2:], rw.shape(stream.source)[2:], strict=True)
     ]
-    times = ratios[axis - 2]
+    times = ratios[axis - 2] if axis >= 2 else sympy.Integer(1)
     if not times.is_Integer or (times != 1 and "nearest" not in name_of(node)):
         return rw.refuse(node, "frames between frames", "use nearest neighbours, whole factors")
     target = node.target
@@ -380,14 +347,36 @@ def _upsample(rw: Rewriter, node: Node) -> Any:
         *[a for a in node.args[2:-1]],
         [float(ratio) for ratio in ratios],
     )
-    return result(rw, node, made, _rescaled(rw, node, stream, times))
+    return result(rw, node, made, shapes.rescaled(rw, node, stream, times))
+
+
+def _running_sum(rw: Rewriter, node: Node) -> Any:
+    """Keep the sum of all frames so far."""
+    stream: Stream = rw.values[node.args[0]]
+    if node.args[1] % len(rw.shape(stream.source)) != stream.axis:
+        return mapped(rw, node)
+    if stream.folded:
+        return rw.refuse(node, "time and another axis in one", "keep time an axis of its own")
+    source, axis = stream.source, stream.axis
+
+    def initial(values: dict[str, Any]) -> torch.Tensor:
+        one: torch.Tensor = values[source.name].narrow(axis, 0, 1)
+        return torch.zeros_like(one)
+
+    newest = rw.delayed(stream, 0, node)
+    kept = rw.state(
+        f"{layer_of(node) or node.name}.sum", initial, (source,), rw.batch_axis(source)
+    )
+    own = rw.emit(node, aten.cumsum.default, newest, axis)
+    made = rw.emit(node, aten.add.Tensor, own, kept.place)
+    kept.after = rw.emit(node, aten.slice.Tensor, made, axis, stream.chunk - 1, 2**63 - 1)
+    return result(rw, node, made, replace(stream, offset=0))
 
 
 def _last_state(rw: Rewriter, node: Node) -> Any:
     return LastState()
 
 
-VIEWS = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
 CREATED = {
     "new_zeros": 1,
     "new_ones": 1,
@@ -399,7 +388,7 @@ CREATED = {
     "empty": 0,
 }
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(VIEWS, _view),
+    **dict.fromkeys(shapes.VIEWS, shapes.view),
     **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     **dict.fromkeys(("cat", "concat", "stack"), _cat),
     **dict.fromkeys(("dropout", "feature_dropout", "contiguous", "detach", "alias"), _same),
@@ -408,14 +397,15 @@ RULES: dict[str, Rule] = {
         ("softmax", "log_softmax", "mean", "sum", "var", "std", "amax", "amin"), _over(1)
     ),
     **dict.fromkeys(("argmax", "argmin", "var_mean", "std_mean", "logsumexp"), _over(1)),
-    **dict.fromkeys(
-        ("cumsum", "cumprod", "flip", "glu", "prod", "max", "min", "any", "all"), _over(1)
-    ),
-    **dict.fromkeys(("norm", "topk", "kthvalue"), _over(2)),
+    **dict.fromkeys(("cumprod", "flip", "prod", "max", "min", "any", "all"), _over(1)),
+    "cumsum": _running_sum,
+    "glu": _over(1, -1),
+    **dict.fromkeys(("topk", "kthvalue"), _over(2, -1)),
+    **dict.fromkeys(("norm", "roll"), _over(2)),
     **dict.fromkeys(("linalg_vector_norm",), _over(2)),
     **dict.fromkeys(("sort", "argsort", "median"), _over(1, -1)),
     **dict.fromkeys(("split", "split_with_sizes", "chunk", "tensor_split"), _over(2, 0)),
-    **dict.fromkeys(("index_select", "gather", "roll"), _over(1)),
+    **dict.fromkeys(("index_select", "gather"), _over(1)),
     "unbind": _over(1, 0),
     "layer_norm": _normalised,
     "rms_norm": _normalised,

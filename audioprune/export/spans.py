@@ -75,6 +75,10 @@ def _convolution(rw: Rewriter, node: Node) -> Any:
     shape = rw.shape(given["weight"])
     kernel = [int(size) for size in shape[2:]]
     padding = _padding(given.get("padding", 0), kernel, dilation)
+    odd = [
+        (k - 1) * d % 2 if given.get("padding") == "same" else 0
+        for k, d in zip(kernel, dilation, strict=True)
+    ]
     weights = [_value(rw, node, given.get(name)) for name in ("weight", "bias")]
     place = stream.axis - 2
     if place < 0:
@@ -84,7 +88,10 @@ def _convolution(rw: Rewriter, node: Node) -> Any:
     else:
         span = Span((kernel[place] - 1) * dilation[place], stride[place], padding[place])
         made_on, like = windowed(rw, node, stream, span)
-        padding[place] = 0
+        padding[place] = odd[place] = 0
+    if any(odd):  # torch pads one position more behind than in front
+        widths = [width for extra in reversed(odd) for width in (0, extra)]
+        made_on = rw.emit(node, aten.constant_pad_nd.default, made_on, widths, 0.0)
     rest = (stride, padding, dilation, given.get("groups", 1))
     target = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}[rank]
     made = rw.emit(node, target, made_on, *weights, *rest)
@@ -210,7 +217,7 @@ def _overlap(
         return torch.zeros_like(one.narrow(axis, 0, 1)).repeat_interleave(beyond, axis)
 
     layer = _layer(node)
-    return rw.state(f"{layer}.overlap", initial, (source,), rw._batch_axis(source))
+    return rw.state(f"{layer}.overlap", initial, (source,), rw.batch_axis(source))
 
 
 def _layer(node: Node) -> str:
@@ -224,6 +231,8 @@ def _pool(target_rank: int) -> Callable[[Rewriter, Node], Any]:
         kernel = _each(node.args[1], rank)
         stride = _each(node.args[2] if len(node.args) > 2 and node.args[2] else kernel, rank)
         padding = _each(node.args[3] if len(node.args) > 3 else 0, rank)
+        largest = str(node.target).startswith("aten.max")
+        wide = _each(node.args[4] if largest and len(node.args) > 4 else 1, rank)
         place = stream.axis - (len(rw.shape(stream.source)) - rank)
         if place < 0:
             return _result(
@@ -231,7 +240,8 @@ def _pool(target_rank: int) -> Callable[[Rewriter, Node], Any]:
             )
         if padding[place]:
             return rw.refuse(node, "pooling over padded frames", "pad on the left, before it")
-        window, like = windowed(rw, node, stream, Span(kernel[place] - 1, stride[place], 0))
+        span = Span((kernel[place] - 1) * wide[place], stride[place], 0)
+        window, like = windowed(rw, node, stream, span)
         made = rw.emit(node, node.target, window, *node.args[1:])
         return _result(rw, node, made, like)
 

@@ -19,7 +19,7 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
 from audioprune.export.optional import quiet
 from audioprune.export.parts import Parts, graph_module, output_names
-from audioprune.export.trace import first_line, layer_of
+from audioprune.export.trace import first_line, layer_of, out_of_place
 from audioprune.protocols import GeneratesByStep, StreamsFrames
 
 _INNER = "model."
@@ -179,6 +179,7 @@ def _recorded(module: _Held, given: tuple[Tensor, ...]) -> fx.GraphModule:
                 value = getattr(value, part)
             node.target = str(node.target).removeprefix(_INNER)
             tensors[node.target] = value
+    out_of_place(graph)
     plain = fx.Graph()  # of no module yet, with flat inputs and outputs
     plain.output(plain.graph_copy(graph, {}))
     return graph_module(plain, tensors)

@@ -34,7 +34,7 @@ from audioprune.export.rewrite import FrameTooShort, Rewriter, grouped
 from audioprune.export.rules import apply
 from audioprune.export.steps import alone, at_once, stepwise
 from audioprune.export.trace import Traced, trace, values_of
-from audioprune.protocols import Costed, StreamsFrames, StreamsPart
+from audioprune.protocols import Costed, HasExampleSeconds, StreamsFrames, StreamsPart
 
 LENGTHS = (5, 12)
 """Frames of the two signals that a streaming form is compared on."""
@@ -165,14 +165,17 @@ def streaming_of(
     if isinstance(model, StreamsPart) and example is None:
         model, example, time_dim = model.streaming_part()
     inputs, axes = inputs_of(model, example, time_dim)
-    if all(axis == 0 for axis in axes):
-        return model, _proved(model, alone(model, inputs))
     try:
         return model, _of_graph(model, inputs, axes)
-    except ConfigError:
-        if not isinstance(model, StreamsFrames) or len(inputs) != 1:
-            raise
-    return model, _proved(model, stepwise(model, inputs[0]))
+    except ConfigError as refused:
+        try:
+            if all(axis == 0 for axis in axes):
+                return model, _proved(model, alone(model, inputs))
+            if isinstance(model, StreamsFrames) and len(inputs) == 1:
+                return model, _proved(model, stepwise(model, inputs[0]))
+        except ConfigError:
+            pass  # what the graph was refused for says more
+        raise refused
 
 
 def whole_of(
@@ -264,6 +267,16 @@ def inputs_of(
     return inputs, (time_dim, *others)
 
 
+def positions_per_second(model: nn.Module) -> float | None:
+    """Return the positions along time of a second of input; None where it is not said."""
+    if not isinstance(model, Costed):
+        return None
+    if not isinstance(model, HasExampleSeconds):
+        return model.frames_per_second
+    first = tree_leaves(model.example_input())[0]
+    return float(first.shape[model.time_dim] / model.example_seconds())
+
+
 def _axis_of(value: Tensor, frames: int, time_dim: int) -> int:
     """Return the axis of a further input that has as many positions as the first one."""
     axes = [i for i, size in enumerate(value.shape) if i and size == frames]
@@ -328,6 +341,7 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
         ConfigError: It is above 1e-5.
     """
     worst = 0.0
+    missing: dict[str, set[int]] = {name: set() for name in stream.output_names}
     for frames, batch in zip(LENGTHS, (1, 2 if stream.open_batch else 1), strict=True):
         signals = tuple(
             _signal(value, axis, frames * stream.frame, batch)
@@ -337,10 +351,17 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
             leaves = tree_leaves(model(*signals))
         whole = [leaves[place] for place in stream.output_places]
         found = stream.run(*signals)
-        for value, wanted, axis in zip(found, whole, stream.output_dims, strict=True):
-            wanted = wanted.narrow(axis, 0, value.shape[axis])
+        named = zip(stream.output_names, found, whole, stream.output_dims, strict=True)
+        for name, value, wanted, axis in named:
+            missing[name].add(max(0, value.shape[axis] - wanted.shape[axis]))
+            value, wanted = same_length(value, wanted, axis)
             peak = max(float(wanted.abs().max()), 1e-6)
             worst = max(worst, float((value - wanted).abs().max()) / peak)
+    if any(len(counts) > 1 for counts in missing.values()):
+        raise ConfigError(
+            f"{type(model).__name__}: expected an output frame for each input frame, got a share "
+            f"of them alone; it cannot be streamed"
+        )
     if not worst <= TOLERANCE:
         doubt = f" (unknown operators: {', '.join(sorted(set(assumed)))})" if assumed else ""
         raise ConfigError(
@@ -348,6 +369,12 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
             f"got a difference of {worst:.2g}{doubt}; it cannot be streamed"
         )
     return worst
+
+
+def same_length(value: Tensor, wanted: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return what both outputs have along time, from the first position on."""
+    count = min(value.shape[axis], wanted.shape[axis])
+    return value.narrow(axis, 0, count), wanted.narrow(axis, 0, count)
 
 
 def _signal(value: Tensor, axis: int, length: int, batch: int) -> Tensor:

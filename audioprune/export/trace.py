@@ -92,6 +92,7 @@ def trace(
         for node in list(module.graph.nodes):  # what torch checks before a change of type
             if node.target is torch.ops.aten._assert_tensor_metadata.default:
                 module.graph.erase_node(node)
+        out_of_place(module.graph)
         module.graph.eliminate_dead_code()
         symbols = _symbols(module, time_dims, opened, timed)
         if symbols is not None:
@@ -102,6 +103,40 @@ def trace(
         f"{type(model).__name__}: expected a model that torch.export traces{wanted}, got "
         f"{first_line(failure)}; write its loops over frames as layers"
     )
+
+
+def out_of_place(graph: fx.Graph) -> None:
+    """Let operators that write into their input return a new value, which later nodes read.
+
+    Writing into a view stays as it is: it changes the value that the view is of.
+    """
+    places = {node: i for i, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        plain = _plain_target(node)
+        if plain is None or not isinstance(node.args[0], fx.Node) or _is_view(node.args[0]):
+            continue
+        node.target, before = plain, node.args[0]
+        for user in list(before.users):
+            if places[user] > places[node]:
+                user.replace_input_with(before, node)
+
+
+def _plain_target(node: fx.Node) -> Any:
+    """Return the operator of the same name that writes nothing, None where there is none."""
+    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+        return None
+    space, _, name = node.target._schema.name.partition("::")
+    if space != "aten" or not name.endswith("_") or name.endswith("__"):
+        return None
+    packet = getattr(torch.ops.aten, name[:-1], None)
+    return getattr(packet, node.target._overloadname, None)
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Tell whether a value lies in the memory of another one."""
+    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return any(each.alias_info is not None for each in node.target._schema.returns)
 
 
 def _open(axis: int, batch: bool, timed: bool) -> dict[int, Any]:

@@ -24,7 +24,13 @@ from audioprune.export.running import FileModel, Score, scored
 from audioprune.export.runtimes import int8 as int8_tools
 from audioprune.export.runtimes.onnx_file import Session, streaming_graph, whole_graph
 from audioprune.export.runtimes.script import loaded, script_of
-from audioprune.export.streaming import LENGTHS, StreamingModel, inputs_of, streaming_of
+from audioprune.export.streaming import (
+    LENGTHS,
+    StreamingModel,
+    inputs_of,
+    positions_per_second,
+    streaming_of,
+)
 from audioprune.export.timing import (
     Function,
     Timing,
@@ -37,7 +43,6 @@ from audioprune.export.timing import (
 )
 from audioprune.export.trace import trace
 from audioprune.files import sha256, write_atomic
-from audioprune.protocols import Costed
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "c": ""}
 INT8 = {"onnx": ("dynamic", "static"), "c": ("weights",)}
@@ -174,8 +179,8 @@ def _form(
     frames_per_second: float | None,
     wants_stream: bool,
 ) -> _Form:
-    if frames_per_second is None and isinstance(model, Costed):
-        frames_per_second = model.frames_per_second
+    if frames_per_second is None:
+        frames_per_second = positions_per_second(model)
     if wants_stream:
         part, stream = streaming_of(model, example, time_dim)
         inputs, axes, frame = stream.example, stream.time_dims, stream.frame
@@ -230,8 +235,9 @@ def _whole(
     if stream is None:
         return [tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))]
     kept = [leaves[place] for place in stream.output_places]
-    count = signals[0].shape[stream.time_dims[0]] // stream.frame
     sizes = list(zip(kept, stream.output_dims, stream.output_frames, strict=True))
+    counts = [value.shape[axis] // size for value, axis, size in sizes]
+    count = min(signals[0].shape[stream.time_dims[0]] // stream.frame, *counts)
     return [
         tuple(value.narrow(axis, t * size, size) for value, axis, size in sizes)
         for t in range(count)
@@ -329,6 +335,7 @@ def _row(
     for signals, wanted in zip(form.signals, form.wanted, strict=True):
         stream = form.stream
         found = streamed(run, stream, signals) if stream is not None else [run(*signals)]
+        found = found[: len(wanted)]  # a model may leave out its last frames
         peaks = _joined(wanted)
         worst = max(worst, gap(_joined(found), peaks))
         db = noise_db(_joined(found), peaks)

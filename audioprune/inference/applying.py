@@ -19,11 +19,14 @@ from torch import Tensor, nn
 
 from audioprune.compress.placement import device_of
 from audioprune.data.files.audio import read_audio
+from audioprune.data.scenes.reading import said_by
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, DivergedError
 from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.inference.files import checked_info
+from audioprune.model_header import read_facts
 from audioprune.protocols import Classifies, Costed, Enhances, GeneratesNotes, ReadsRecordings
+from audioprune.provenance import corpus_of
 from audioprune.tasks.foreign.comparisons import named_outputs
 from audioprune.tasks.foreign.front_ends import FrontEnd
 from audioprune.tasks.foreign.imitate import Imitate
@@ -162,17 +165,17 @@ def load_applier(
         checkpoint: ``.apz``, ``.safetensors``, a state dict or a run folder.
         model: The user's own class, which a file may name then, or that of a state dict.
         task: Target and arguments of the task; None for that of the file, which may have none.
-        data: Corpus of a classifier, which makes its features.
+        data: Corpus of a classifier in the place of what its file says of features and classes.
         rate: Sample rate of the network in Hz, where neither task nor model says it.
         top: See `Applier`; None takes 3 for a classifier.
-        names: See `Applier`; empty takes those of the corpus.
+        names: See `Applier`; empty takes those of the file or the corpus.
         output: See `Applier`.
         device: Where the model computes.
 
     Raises:
         CheckpointError: The file is missing, damaged or hostile.
-        ConfigError: The network enhances or makes notes, its rate is not known, or a classifier
-            has no corpus.
+        ConfigError: The network enhances or makes notes, its rate is not known, or the file of a
+            classifier says nothing of features and no corpus is given.
         DataError: The corpus of a classifier is not at hand.
     """
     loaded = load_model_file(checkpoint, dict(model) if model else None)
@@ -223,6 +226,11 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def _corpus(checkpoint: str, data: Mapping[str, Any] | None) -> ReadsRecordings:
+    known = said_by(read_facts(checkpoint)) if not data else None
+    if known is not None:
+        return known
+    if not data:
+        data = corpus_of(checkpoint)
     if not data:
         raise ConfigError(
             f"{checkpoint}: expected the corpus whose features the classifier was trained on, got "

@@ -16,7 +16,9 @@ from audioprune.compress import select
 from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion, scaled
 from audioprune.compress.masks import Mask, prunable
-from audioprune.compress.quantize.kmeans import quantize_
+from audioprune.compress.quantize.contract import Quantizer, quantize_with_
+from audioprune.compress.quantize.kmeans import KMeans
+from audioprune.compress.quantize.uniform import Uniform
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import dead_units, zero_units_
@@ -27,6 +29,7 @@ from audioprune.library.cards import Example, found_units
 BY_WEIGHT = ("magnitude", "magnitude_over_sigma")
 BY_UNIT = ("magnitude", "normalization", "activation")
 _SCOPES = ("each", "all")
+_QUANTIZERS = ("kmeans", "uniform")
 
 
 def prune(
@@ -151,36 +154,78 @@ def trim(
 
 
 def quantize(
-    model: nn.Module, *, levels: int | Mapping[str, int] = 16, bits: int | None = None
+    model: nn.Module,
+    *,
+    levels: int | Mapping[str, int] | None = None,
+    bits: int | Mapping[str, int] | None = None,
+    quantizer: Literal["kmeans", "uniform"] | None = None,
+    per: Literal["tensor", "gate", "channel"] | None = None,
+    symmetric: bool = True,
+    scale: Literal["least_squares", "max"] = "least_squares",
 ) -> nn.Module:
-    """Replace the weights of every tensor by few shared values, the centroids of k-means.
+    """Give the weights of every tensor few values: centroids of k-means, or a uniform grid.
 
-    Zeros stay zeros and are none of the values.
+    Zeros stay zeros. They are none of the values of k-means and always one of a grid, to which
+    small weights may round.
 
     Args:
         model: Any module; changed in place.
-        levels: Number of values of each tensor, 1..65536, or of the named ones alone.
-        bits: In place of ``levels``: so many bits a weight, 1..16.
+        levels: Number of values of each tensor by k-means, 1..65536, or of the named ones alone;
+            16 by default.
+        bits: In place of ``levels``: so many bits a weight, 1..16 by k-means and 2..8 on a grid,
+            of every tensor or of the named ones alone; 4 by default on a grid.
+        quantizer: ``kmeans``, or ``uniform`` for equal steps; by default ``uniform`` where ``per``
+            is given.
+        per: What shares the scale of a grid: a ``tensor``, a ``gate`` of a recurrent layer, or an
+            output ``channel``, which is the default.
+        symmetric: Whether a grid reaches equally far to both sides of zero.
+        scale: ``least_squares`` for the scale of least squared error, or ``max``, which clips
+            nothing.
 
     Returns:
         The model.
 
     Raises:
-        ConfigError: A number is out of its range, or a name is no weight of the model.
+        ConfigError: A number is out of its range, settings do not belong together, or a name is no
+            weight of the model.
         DivergedError: A weight is not finite.
     """
-    if bits is not None:
-        if not isinstance(bits, int) or not 1 <= bits <= 16:
-            raise ConfigError(f"expected bits as a whole number from 1 to 16, got {bits}")
-        levels = 2**bits
+    quantizer = quantizer or ("kmeans" if per is None else "uniform")
+    if quantizer not in _QUANTIZERS:
+        raise ConfigError(unknown_name("quantizer", quantizer, _QUANTIZERS))
     fold_weight_norm_(model)
     names = prunable(model)
-    chosen = dict(levels) if isinstance(levels, Mapping) else dict.fromkeys(names, levels)
+    wanted = levels if bits is None else bits
+    if quantizer == "uniform" and levels is not None:
+        raise ConfigError(f"levels: expected none for a uniform grid, got {levels}; give bits")
+    if quantizer == "kmeans" and (per not in (None, "tensor") or not symmetric or scale == "max"):
+        raise ConfigError(
+            "expected one codebook a tensor by k-means, got settings of a grid; set "
+            "quantizer='uniform' or leave per, symmetric and scale out"
+        )
+    default = 4 if quantizer == "uniform" else 16
+    chosen = (
+        dict(wanted)
+        if isinstance(wanted, Mapping)
+        else dict.fromkeys(names, default if wanted is None else wanted)
+    )
     for name in chosen:
         if name not in names:
             raise ConfigError(unknown_name("weight", name, names))
-    quantize_(model, None, chosen)
+    ways: dict[str, Quantizer] = {}
+    for name, number in chosen.items():
+        if quantizer == "uniform":
+            ways[name] = Uniform(number, symmetric, per or "channel", scale)
+        else:
+            ways[name] = KMeans(number if bits is None else 2 ** _code_bits(number))
+    quantize_with_(model, None, ways)
     return model
+
+
+def _code_bits(bits: int) -> int:
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 16:
+        raise ConfigError(f"expected bits as a whole number from 1 to 16, got {bits}")
+    return bits
 
 
 def mask(model: nn.Module) -> Mask:

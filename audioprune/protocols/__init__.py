@@ -24,6 +24,7 @@ from audioprune.protocols.corpora import (
     NamesNotes,
     Preloads,
     ReadsRecordings,
+    TellsReading,
 )
 from audioprune.protocols.models import (
     ChecksLength,
@@ -175,6 +176,7 @@ __all__ = [
     "StripsNotes",
     "Synthesizes",
     "Task",
+    "TellsReading",
     "Trainable",
     "Weighs",
     "Work",

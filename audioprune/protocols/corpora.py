@@ -138,6 +138,15 @@ class ReadsRecordings(Protocol):
 
 
 @runtime_checkable
+class TellsReading(Protocol):
+    """A corpus whose models can read any recording without it."""
+
+    def reading(self) -> dict[str, Any]:
+        """Return what a model file has to say for that, as plain values, after ``prepare``."""
+        ...
+
+
+@runtime_checkable
 class NamesNotes(Protocol):
     """A corpus of notes that knows its families and instruments by name."""
 

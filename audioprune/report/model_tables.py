@@ -36,6 +36,8 @@ SIZE_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("macs_per_second", "MACs/s", "millions"),
     ("latency_ms_per_s", "Latency per s", "milliseconds"),
 )
+QUANTIZER_COLUMNS = (Column("quantizer", "Quantizer"), Column("bits", "Bits"))
+"""How the weights were quantised, and the mean bits of a code, where a row tells it."""
 SIZE_NOTE = (
     "MB = 1048576 bytes. fp32: 4 bytes per parameter of that row; paper: codewords, codebooks "
     "and what is not quantised, no positions; "
@@ -98,6 +100,8 @@ def _summary_columns(
         columns.append(metric_column(metric, key, "" if snr is None else f"{snr:g} dB"))
     if any(row.is_written for entry in entries for row in entry.sizes):
         columns += [Column(*column) for column in SIZE_COLUMNS]
+    if any(row.get("quantizer", "-") != "-" for row in rows):
+        columns += QUANTIZER_COLUMNS
     columns += [*remark_columns(rows), Column("seeds", "Seeds", "count")]
     if any(entry.status for entry in entries):
         columns.append(Column("status", "Status"))
@@ -197,7 +201,7 @@ def _summary_row(
 ) -> dict[str, Cell]:
     row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= config_cells(entry) | told_of(entry)
+    row |= config_cells(entry) | told_of(entry) | _quantizer_cells(entry)
     sizes = [key for key, _, _ in SIZE_COLUMNS]
     if entry.status:
         measured = [*(key for _, _, key in cells), *sizes]
@@ -209,6 +213,15 @@ def _summary_row(
     for key in sizes:
         row[key] = "-" if entry.variant == "mixture" else entry.size(key)
     return row
+
+
+def _quantizer_cells(entry: Entry) -> dict[str, Cell]:
+    """Return how the weights of an entry were quantised, where its rows tell it."""
+    told = sorted({str(row.get("quantizer")) for row in entry.sizes if row.get("quantizer")})
+    bits = sorted({f"{bits:.3g}" for row in entry.sizes if (bits := row.number("bits"))})
+    if not told or entry.variant == "mixture":
+        return {"quantizer": "-", "bits": "-"}
+    return {"quantizer": "; ".join(told), "bits": ", ".join(bits)}
 
 
 def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table:

@@ -20,6 +20,7 @@ from audioprune.report.figures.drawing import (
     per_corpus,
     slug,
 )
+from audioprune.report.figures.model_fronts import cost_figures
 from audioprune.report.figures.pareto import pareto_figures
 from audioprune.report.figures.remaining import remaining_lines
 from audioprune.report.figures.sensitivity import quantization_table, sensitivity_figure
@@ -62,6 +63,7 @@ def _figures_section(jobs: Sequence[Job], found: Sequence[Entry], folder: Path) 
     drawn = [
         *_remaining_figures(folder, jobs),
         *pareto_figures(folder, "size_quality", final(found)),
+        *cost_figures(folder, "cost_quality", final(found)),
         *_sensitivity_figures(folder, in_turn),
         *curve_figures(folder, jobs),
         *budget_figures(folder, jobs),

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audioprune.experiment.rows import finite_or_none
+from audioprune.experiment.rows import finite_or_none, read_number
 from audioprune.files import write_atomic
 from audioprune.report.runs.corpora import UNTOLD_CORPUS
 from audioprune.report.runs.entry import Value
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Cell = Value | str | int | float | None
 
 
@@ -337,14 +338,23 @@ def plain_number(value: float) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return CSV text; None becomes an empty cell and a float six significant digits."""
+    """Return CSV text; None becomes an empty cell and a float six significant digits.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(
-        [plain_number(cell) if isinstance(cell, float) else cell for cell in row] for row in rows
-    )
+    writer.writerow(map(_safe_cell, header))
+    writer.writerows(map(_safe_cell, row) for row in rows)
     return stream.getvalue()
+
+
+def _safe_cell(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return plain_number(cell)
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    return cell if cell == "-" or read_number(cell) is not None else f"'{cell}"
 
 
 def to_json(table: Table) -> str:

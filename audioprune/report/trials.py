@@ -279,7 +279,7 @@ def _draw(folder: Path, trials: Trials) -> tuple[Path, ...]:
     column, score = trials.size_column, trials.score_column
     unit = "points" if FORMATS[score.style].unit == "%" else ""
     drop = f"Drop of {score.title} ({unit})" if unit else f"Drop of {score.title}"
-    joined = [str(trial.number) for trial in trials.front()]
+    joined = [trials.finished.index(trial) for trial in trials.front()]
     caption = f"Drop of {score.title} against size; the line joins the front."
     view = Front(column.header, drop, joined, ("bound", trials.max_drop))
     marks = [_mark(trials, trial, drop) for trial in trials.finished]

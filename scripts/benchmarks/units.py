@@ -147,7 +147,7 @@ def ours(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[str], list[str
         f"{_difference(masked, trimmed, inputs):.0e}",
         f"{seconds:.1f}",
     ]
-    leave = [why for why in reasons if "leaves the model" in why or "one position" in why]
+    leave = [why for why in reasons if "leaves the model" in why or "single output" in why]
     return row, [why[1:].split("'")[0] for why in leave]
 
 

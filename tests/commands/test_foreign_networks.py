@@ -155,12 +155,12 @@ def test_what_cannot_be_done_is_one_line(
     code: int,
     message: str,
 ) -> None:
-    files = set(home.rglob("*.apz"))
+    folders = set(home.glob("runs/*/*"))
     assert cli.run_verb(verb, words) == code
     said = [row for row in capfd.readouterr().err.splitlines() if row.startswith("error: ")]
     assert len(said) == 1 and any(part in said[0] for part in message.split("|")), said
     assert "defect" not in said[0]
-    assert set(home.rglob("*.apz")) == files
+    assert set(home.glob("runs/*/*")) == folders
 
 
 def test_an_output_is_picked_for_a_labelled_task(capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,9 @@ import torch
 from tiny_runs import config, open_run
 
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.quantize.contract import quantize_with_
 from audioprune.compress.quantize.kmeans import quantize_
+from audioprune.compress.quantize.uniform import Uniform
 from audioprune.experiment import cost, model_size
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import running_costs, save_model, size_row
@@ -50,6 +52,28 @@ def test_the_order_of_the_configuration_does_not_change_the_bytes(run: Run) -> N
     run.model_config = dict(reversed(run.model_config.items()))
     save_model(run, run.folder / "b.apz")
     assert (run.folder / "a.apz").read_bytes() == (run.folder / "b.apz").read_bytes()
+
+
+def test_the_row_names_the_quantizer_and_the_bits(run: Run) -> None:
+    names = prunable(run.model)
+    grid = Uniform(3, symmetric=False)
+    for forms, told, bits in (
+        ({}, None, None),
+        (run.codebooks, "k-means", 2.0),
+        (dict.fromkeys(names, grid), "uniform, 3 bits with zero point, per channel", 3.0),
+        (dict.fromkeys(names, Uniform(5, per="tensor")), "uniform, 5 bits, per tensor", 5.0),
+    ):
+        if forms and forms is not run.codebooks:
+            run.codebooks = quantize_with_(run.model, run.mask, forms)
+        elif not forms:
+            stored, run.codebooks = run.codebooks, None
+        save_model(run, run.folder / "m.apz")
+        if not forms:
+            run.codebooks = stored
+        row = size_row(
+            run, "a", "compressed", load_model_file(run.folder / "m.apz"), run.folder / "m.apz"
+        ).as_dict()
+        assert (row.get("quantizer"), row.get("bits")) == (told, bits)
 
 
 def test_sizes_agree_with_counting(run: Run) -> None:

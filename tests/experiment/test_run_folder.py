@@ -15,7 +15,7 @@ from two_processes import in_two
 from audioprune import interrupts
 from audioprune.checkpoint import read_newest
 from audioprune.errors import ConfigError, InterruptedRun, OutputError, ProcessError
-from audioprune.experiment.run_folder import beside, shared
+from audioprune.experiment.run_folder import beside, drop_refused, shared
 
 
 def plain(cache: Path, **changes: Any) -> dict[str, Any]:
@@ -128,3 +128,27 @@ def test_a_stop_that_one_process_is_asked_for_stops_both(
     interrupts._requested.clear()
     assert started(tmp_path / "run", cache) == ["finished", "finished"]
     assert rows(tmp_path / "run") == rows(both)
+
+
+def test_a_folder_in_which_nothing_was_done_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("refused", "begun"):
+        folder = tmp_path / "runs" / "prune" / name
+        (folder / ".hydra").mkdir(parents=True)
+        (folder / "status.json").write_text("{}")
+    (tmp_path / "runs" / "prune" / "begun" / "results.jsonl").touch()
+    drop_refused(tmp_path / "runs" / "prune" / "refused")
+    drop_refused(tmp_path / "runs" / "prune" / "begun")
+    drop_refused(tmp_path / "runs" / "prune" / "missing")
+    assert [entry.name for entry in (tmp_path / "runs" / "prune").iterdir()] == ["begun"]
+    alone = tmp_path / "else" / "eval" / "refused"
+    alone.mkdir(parents=True)
+    drop_refused(alone)
+    assert not (tmp_path / "else").exists()
+    here = tmp_path / "here"
+    (here / "eval" / "refused").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    drop_refused(here / "eval" / "refused")
+    assert here.exists() and not list(here.iterdir())

@@ -8,13 +8,14 @@ from torch import nn
 
 from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
-from audioprune.export.streaming import streaming
+from audioprune.export.streaming import positions_per_second, streaming
 from audioprune.models.ddsp import DDSP
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
 from audioprune.models.lstm import LSTM
 from audioprune.models.tcnn import TCNN
 from audioprune.models.wavenet import WaveNet
+from audioprune.models.zoo.silero_vad import SileroVAD
 
 TINY_WAVENET = {"layers": 4, "cycles": 2, "residual": 4, "gate": 4, "skip": 4, "end": 4}
 
@@ -198,3 +199,54 @@ def test_a_loop_over_frames_is_refused():
 def test_an_example_is_asked_for():
     with pytest.raises(ConfigError, match="example input"):
         streaming(nn.Linear(3, 3))
+
+
+class Steps(nn.Module):
+    """Frames of three samples (B, 3 * N) that only its own steps can follow."""
+
+    time_dim, frames_per_second = 1, 10.0
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.LSTM(5, 4, batch_first=True)
+
+    def forward(self, samples):
+        padded = nn.functional.pad(samples, (2, -samples.shape[1] % 3))
+        return self.layer(padded.unfold(1, 5, 3))[0].sum(2)
+
+    def initial_state(self, batch=1):
+        return torch.zeros(batch, 2), torch.zeros(1, batch, 4), torch.zeros(1, batch, 4)
+
+    def step(self, frame, state):
+        past, *inner = state
+        values = torch.cat((past, frame), 1)
+        made, inner = self.layer(values[:, None], tuple(inner))
+        return made.sum(2), (values[:, -2:], *inner)
+
+    def step_input(self):
+        return torch.zeros(1, 3), self.initial_state()
+
+    def example_input(self):
+        return torch.randn(1, 30, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_model_with_steps_of_its_own_is_streamed_by_them():
+    stream = streaming(Steps())
+    assert stream.frame == 3 and stream.output_frames == (1,) and len(stream.state_names) == 3
+    assert "layer.weight_ih_l0" in stream.body.state_dict()
+    wrong = Steps()
+    wrong.step = lambda frame, state: (frame[:, :1], state)
+    with pytest.raises(ConfigError, match="depends on the length"):  # what its layers say
+        streaming(wrong)
+
+
+def test_positions_in_a_second_are_those_of_the_input():
+    assert positions_per_second(SileroVAD()) == 16000.0 and positions_per_second(Steps()) == 10.0
+    assert positions_per_second(nn.Linear(3, 3)) is None
+
+
+def test_items_of_the_batch_may_be_frames():
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    stream = streaming(model, torch.randn(7, 6), 0)
+    assert stream.frame == 1 and stream.example_frames()[0].shape == (1, 6)

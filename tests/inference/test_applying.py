@@ -13,9 +13,12 @@ from made_enhancers import enhancer_file, recording
 from torch import Tensor, nn
 
 import audioprune
+from audioprune.data.scenes.features import Normalisation, SceneFeatures
+from audioprune.data.scenes.reading import Reading
 from audioprune.errors import ConfigError, DataError, DivergedError
 from audioprune.inference.applying import Applier, as_csv, load_applier, read_names
 from audioprune.models.zoo.silero_vad import SileroVAD
+from audioprune.packing import pack
 from audioprune.tasks.foreign.front_ends import FrontEnd
 from audioprune.tasks.scenes import SceneClassification
 
@@ -95,6 +98,30 @@ def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
         load_applier(str(path))
     with pytest.raises(ConfigError, match="cannot read"):
         read_names(str(tmp_path / "none.txt"))
+
+
+def test_a_classifier_is_read_without_its_corpus(tmp_path: Path) -> None:
+    features = SceneFeatures(n_fft=512, hop_length=256, mels=16, duration_s=0.3)
+    mean, std = np.arange(16, dtype=np.float32), np.full(16, 2.0, np.float32)
+    reading = Reading(("bus", "park", "tram"), features, Normalisation(mean, std))
+    task = {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 3}
+    network = classifier()
+    name = f"{__name__}.classifier"
+    config = {"model": {"_target_": name}, "task": task, "reading": reading.facts()}
+    pack(tmp_path / "c.apz", network.state_dict(), config=config)
+    found = load_applier(str(tmp_path / "c.apz"), model={"_target_": name})
+    path = recording(tmp_path / "a.wav", 0.3, channels=2)
+    (row,) = found.rows(path)
+    with torch.no_grad():
+        shares = found.model(reading.features_of(path)[None]).softmax(1)[0]
+    assert row["class_1"] == reading.classes[int(shares.argmax())]
+    assert row["value_1"] == pytest.approx(float(shares.max()))
+    renamed = load_applier(str(tmp_path / "c.apz"), model={"_target_": name}, names=list("abc"))
+    assert renamed.rows(path)[0]["class_1"] in "abc"
+
+
+def classifier() -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
 
 
 def test_bad_recordings_and_outputs_are_refused(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 from toys import ToyModel
 
 import audioprune
+from audioprune import packing
 from audioprune.errors import ConfigError
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
@@ -81,6 +84,41 @@ def test_values_are_shared_and_zeros_stay() -> None:
     assert len(model.first.weight.unique()) == 5 and (model.first.weight == 0).sum() == 16
     audioprune.quantize(model, levels={"last.weight": 2})
     assert len(model.last.weight.unique()) == 3 and len(model.first.weight.unique()) == 5
+
+
+def test_a_grid_has_channels_of_its_own_and_comes_back_from_a_file(tmp_path: Path) -> None:
+    model = audioprune.prune(ToyModel(8), sparsity=0.5, units=None)
+    zeros = model.first.weight == 0
+    audioprune.quantize(model, bits=3, per="channel")
+    assert (model.first.weight[zeros] == 0).all()
+    assert all(len(row.unique()) <= 7 for row in model.first.weight)
+    assert len(model.first.weight.unique()) > 7
+    before = model.first.weight.detach().clone()
+    audioprune.quantize(model, bits={"last.weight": 2}, quantizer="uniform", symmetric=False)
+    assert all(len(row.unique()) <= 4 for row in model.last.weight)
+    assert torch.equal(model.first.weight, before)
+    audioprune.save(model, tmp_path / "m.apz")
+    forms = packing.unpack(tmp_path / "m.apz").codebooks
+    told = [form.told for form in forms.values()]
+    assert told[0] == "uniform, 3 bits" and told[1].startswith("uniform, 2 bits")
+    again = audioprune.load(tmp_path / "m.apz", model=ToyModel(8))
+    assert torch.equal(again.first.weight, model.first.weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bits": 9, "per": "channel"}, "from 2 to 8"),
+        ({"levels": 4, "quantizer": "uniform"}, "levels: expected none"),
+        ({"per": "channel", "quantizer": "kmeans"}, "one codebook a tensor"),
+        ({"symmetric": False}, "one codebook a tensor"),
+        ({"quantizer": "grid"}, "unknown quantizer"),
+        ({"per": "row"}, "per"),
+    ],
+)
+def test_settings_that_do_not_belong_together_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        audioprune.quantize(Deep(), **options)
 
 
 @pytest.mark.parametrize(

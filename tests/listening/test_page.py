@@ -67,6 +67,17 @@ def test_title_is_escaped_and_page_repeats() -> None:
     assert _plan(other)["version"] != _plan()["version"]
 
 
+def test_names_that_try_to_break_the_page_are_text() -> None:
+    evil = "</script><script>alert(1)</script>\"'`]]>\x1b[31m\n../.."
+    trials = {evil: {"reference": TRIALS["t-1"]["reference"], evil: TRIALS["t-1"]["noisy"]}}
+    page = build_page(evil, evil, trials, 0)
+    assert "<script>alert" not in page
+    plan = _plan(page)
+    assert plan["test"] == plan["trials"][0]["id"] == evil
+    assert _name(plan["trials"][0]["stimuli"][1]["key"]) == evil
+    assert page.count("<script") == PAGE.count("<script") - 8  # only eight clips fewer
+
+
 def test_every_control_has_a_name_for_those_who_cannot_see_it() -> None:
     for tag in re.findall(r"<(?:button|input|textarea)\b[^>]*>", PAGE):
         labelled = (

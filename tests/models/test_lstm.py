@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.zero import zero_units_
 from audioprune.errors import ConfigError
 from audioprune.models.lstm import LSTM
 
@@ -42,6 +44,41 @@ def test_values_equal_a_stacked_lstm():
             getattr(stacked, f"{kind}_l{i}").data.copy_(getattr(layer, f"{kind}_l0"))
     x = model.example_input(7)
     torch.testing.assert_close(model(x), model.output(stacked(x)[0]).clamp(min=0))
+
+
+def test_gru_cells_have_three_gates():
+    model = LSTM(bins=5, width=6, depth=2, cell="gru")
+    stacked = nn.GRU(5, 6, 2, batch_first=True)
+    for i, layer in enumerate(model.layers):
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(stacked, f"{kind}_l{i}").data.copy_(getattr(layer, f"{kind}_l0"))
+    x = model.example_input(7)
+    with torch.no_grad():
+        whole = model(x)
+        torch.testing.assert_close(whole, model.output(stacked(x)[0]).clamp(min=0))
+        state, frames = model.initial_state(1), []
+        assert [part.shape for part in state] == [(1, 1, 6)] * 2
+        for n in range(7):
+            frame, state = model.step(x[:, n], state)
+            frames.append(frame)
+        torch.testing.assert_close(torch.stack(frames, 1), whole)
+    params = sum(p.numel() for p in model.parameters())
+    assert LSTM.width_for(params, bins=5, depth=2, cell="gru") == 6
+    with pytest.raises(ConfigError, match=r"model.cell.*closest: gru"):
+        LSTM(cell="gnu")
+
+
+def test_units_of_gru_cells_leave_without_a_trace():
+    torch.manual_seed(0)
+    model = LSTM(bins=5, width=6, depth=2, cell="gru").eval()
+    sets, x = model.unit_sets(), model.example_input(7)
+    keep = {each.name: torch.tensor([True, False, True, True, False, True]) for each in sets}
+    with torch.no_grad():
+        zero_units_(model, sets, keep)
+        masked = model(x)
+        trim_(model, sets, keep)
+        torch.testing.assert_close(model(x), masked)
+    assert model.layers[0].weight_hh_l0.shape == (12, 4)
 
 
 def test_only_later_frames_hear_a_change():

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from audioprune.report.figures import chart
+from audioprune.report.figures.drawing import Figure
 from audioprune.report.runs.entry import Entry
 
 NOISES = ("babble", "cafeteria")
@@ -30,6 +31,14 @@ def same_bytes(path: Path) -> bytes:
     """Return a file, or the beginning of a PDF, whose parts may be in any order."""
     data = path.read_bytes()
     return data[:8] if path.suffix == ".pdf" else data
+
+
+def drawn_rows(figure: Figure, kind: str, place: int = 0) -> list[dict[str, Any]]:
+    """Return the data of all marks of a kind in one view of a figure, in their order."""
+    assert figure.chart
+    layers = figure.chart.spec["concat"][place]["layer"]
+    found = [layer for layer in layers if layer["mark"]["type"] == kind]
+    return [row for layer in found for row in layer["data"]["values"]]
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -54,7 +54,8 @@ class Request:
 
     def made_by(self) -> str:
         """Return a hash of all that decides the outputs."""
-        parts = [sha256_file(model_file(self.checkpoint)), self.parts, self.told, self.format]
+        model = sha256_file(model_file(self.checkpoint))
+        parts = ["apply", model, self.parts, self.told, self.format]
         return sha256(json.dumps(parts, sort_keys=True).encode())[:16]
 
 
@@ -66,7 +67,7 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
         DataError: Some files could not be read; the others are in the table.
     """
     plain = provenance.effective(plain_values(config), overrides)
-    request = _request(plain)
+    request = _request(plain, overrides)
     out = plain["out"]
     with graceful():
         if out and Path(out).suffix not in TABLES:
@@ -75,14 +76,15 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
             _into_table(plain, request)
 
 
-def _request(plain: dict[str, Any]) -> Request:
+def _request(plain: dict[str, Any], overrides: Sequence[str]) -> Request:
     if not plain["checkpoint"] or not plain["input"]:
         raise ConfigError(
             f"expected checkpoint=FILE and in=FILE or FOLDER, got {plain['checkpoint'] or 'none'} "
             f"and {plain['input'] or 'none'}; give both"
         )
     task = plain["task"]
-    parts = {"model": plain["model"], "data": plain["data"]}
+    named = any(item.lstrip("+~").partition("=")[0].split(".")[0] == "data" for item in overrides)
+    parts = {"model": plain["model"], "data": plain["data"] if named else None}
     parts["task"] = agreement.complete_task(task) if task else None
     told = {key: plain[key] for key in ("rate", "top", "output")}
     told["names"] = read_names(plain["names"])

@@ -67,9 +67,9 @@ class Request:
 
     def made_by(self) -> str:
         """Return a hash of all that decides the outputs."""
-        parts = [self.model, self.task, self.dry, self.level]
-        text = json.dumps([sha256_file(model_file(self.checkpoint)), *parts], sort_keys=True)
-        return sha256(text.encode())[:16]
+        model = sha256_file(model_file(self.checkpoint))
+        parts = ["enhance", model, self.model, self.task, self.dry, self.level]
+        return sha256(json.dumps(parts, sort_keys=True).encode())[:16]
 
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:

@@ -212,8 +212,8 @@ class Uniform:
                 f"expected finite weights below 2^100, got {int((~fits).sum())} of "
                 f"{int(where.sum())} that are not; quantize an earlier checkpoint"
             )
-        parts = _parts(values, channels)
-        found = [self._fitted(part[part != 0].astype(np.float64)) for part in parts]
+        rows = channel_rows(values, channels)
+        found = [self._fitted(row[row != 0].astype(np.float64)) for row in rows]
         grid = Grid(
             scales=torch.tensor([scale for scale, _ in found], dtype=torch.float32),
             zeros=torch.tensor([zero for _, zero in found], dtype=torch.uint8),
@@ -261,7 +261,7 @@ def rounded_scale(scale: float) -> float:
     return math.ldexp(round(math.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
 
 
-def _parts(values: Tensor, channels: Channels) -> NDArray[np.float32]:
+def channel_rows(values: Tensor, channels: Channels) -> NDArray[np.float32]:
     """Return the weights of each channel as a row, (G, weights of a channel)."""
     if values.dim() == 0:
         return values.reshape(1, 1).numpy()

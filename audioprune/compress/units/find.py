@@ -16,6 +16,9 @@ from torch.utils._pytree import tree_map
 
 from audioprune.compress.units.declare import Prunable, UnitSet
 from audioprune.compress.units.derive import derived, refuse_scripts
+from audioprune.compress.units.trace.record import record
+from audioprune.compress.units.trace.solve import solve
+from audioprune.compress.units.verify import arguments_of
 from audioprune.compress.weight_norm import copy_of
 from audioprune.errors import ConfigError
 
@@ -84,6 +87,25 @@ def unit_sets_of(model: nn.Module, example_inputs: Any = None) -> FoundUnits:
     twin = copy_of(model).cpu().float()
     told = derived(twin, _informative(example_inputs))
     return FoundUnits(tuple(told.sets), tuple(told.reasons), "derived", told.crossed)
+
+
+def traced_reasons(model: nn.Module, example_inputs: Any) -> dict[str, str]:
+    """Say of the layers that write no removable units why, by one pass without a proof.
+
+    For a model that declares its units, and says nothing of the others.
+
+    Args:
+        model: Any module; not changed.
+        example_inputs: As for ``unit_sets_of``.
+
+    Returns:
+        Name of a layer -> reason.
+    """
+    refuse_scripts(model)
+    twin = copy_of(model).cpu().float()
+    args, kwargs = arguments_of(_informative(example_inputs))
+    with torch.random.fork_rng(devices=[]):
+        return solve(record(twin, args, kwargs), twin).reasons
 
 
 def needed_units(

@@ -38,8 +38,8 @@ class AudioFolder(FileCorpus[_Found]):
     """Any recordings, without labels; for tasks that need none, such as ``imitate``.
 
     A hash of a file's place below the folder decides its split, so that files that are added move
-    no other; files of the same audio go where the first of them goes. Fewer than three files are
-    cut in time instead: the first share trains, the last one tests.
+    no other; files of the same audio go where the first of them goes. Fewer than three different
+    ones are cut in time instead: the first share trains, the last one tests.
 
     Args:
         root: Folder of the corpus; every audio file below it is used.
@@ -169,9 +169,12 @@ class AudioFolder(FileCorpus[_Found]):
                 f"{self.root}: expected audio of at least {self.shortest_s:g} s, found "
                 f"{len(paths)} files and none that is usable; give another data.root"
             )
+        copied = len(usable) - len({fact.audio_sha256 for fact in usable})
         idle = len(facts) - len(usable) - len({finding.path for finding in bad})
         notes = [f"{idle} silent or short files are not used"] if idle else []
         segments, rule = self._split(usable, places_below(self.root, paths))
+        if "different audio" in rule:
+            notes.append(f"{copied} of {len(usable)} files are copies of others; {rule}")
         return _Found(
             notes=[*notes, *left_out_notes(bad)],
             skipped=bad,
@@ -189,7 +192,8 @@ class AudioFolder(FileCorpus[_Found]):
             split: (end - fraction, end)
             for split, end, fraction in zip(SPLITS, ends, self.fractions, strict=True)
         }
-        if len(usable) < len(SPLITS):
+        different = len({fact.audio_sha256 for fact in usable})
+        if different < len(SPLITS):
             cut = {
                 split: [
                     segment
@@ -200,7 +204,8 @@ class AudioFolder(FileCorpus[_Found]):
                 ]
                 for split in SPLITS
             }
-            return cut, "fewer than three files: each is cut in time"
+            copies = " of different audio" if different < len(usable) else ""
+            return cut, f"fewer than three files{copies}: each is cut in time"
         splits = split_by_hash(usable, places, shares)
         found: dict[str, list[Segment]] = {split: [] for split in SPLITS}
         for fact in usable:

@@ -41,6 +41,10 @@ class _WrappedScenes(WrappedCorpus[SceneCorpus]):
         """Return the features (2, M, N) of any recording, normalised as those of training."""
         return self._ready().features_of(path)
 
+    def reading(self) -> dict[str, Any]:
+        """Return what a model file has to say so that recordings are read without the corpus."""
+        return self._ready().reading()
+
 
 class TutScenes(_WrappedScenes):
     """The unpacked TUT Acoustic Scenes 2017 (15 classes) or Urban Acoustic Scenes 2018 (10).

@@ -32,6 +32,7 @@ from audioprune.data.files.messages import (
 )
 from audioprune.data.scenes.features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scenes.lists import SceneClip, SceneList, shared_recordings
+from audioprune.data.scenes.reading import Reading
 from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.leaks import Member, copies, joins_splits, same_audio, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
@@ -205,7 +206,14 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         Raises:
             DataError: It cannot be decoded.
         """
-        return torch.from_numpy(self._ready().normalisation.apply(self.features.of_file(path)))
+        return self._reading().features_of(path)
+
+    def reading(self) -> dict[str, Any]:
+        """Return what a model file has to say so that recordings are read without the corpus."""
+        return self._reading().facts()
+
+    def _reading(self) -> Reading:
+        return Reading(self.classes, self.features, self._ready().normalisation)
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content, label and use, and of the features."""

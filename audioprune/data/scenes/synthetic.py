@@ -153,6 +153,10 @@ class SyntheticScenes(GeneratedCorpus[ClassFolder]):
         """Return the features (2, M, N) of any recording, normalised as those of training."""
         return self._ready().features_of(path)
 
+    def reading(self) -> dict[str, Any]:
+        """Return what a model file has to say so that recordings are read without the corpus."""
+        return self._ready().reading()
+
     def _generate(self) -> None:
         seconds = len(SCENES) * sum(self.recipe.clips) * self.recipe.duration_s
         self.folder.make(self.recipe.pieces(), SAMPLE_RATE, round(seconds * _BYTES_PER_SECOND))

@@ -16,7 +16,7 @@ from torch import nn
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.explain import LayerUnits, explain_units
-from audioprune.compress.units.find import unit_sets_of
+from audioprune.compress.units.find import traced_reasons, unit_sets_of
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.experiment import cost
@@ -57,6 +57,7 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
     card = cost.cost(twin, costed.example_input(), cost.example_seconds(costed))
     macs = {layer.name: layer.macs_per_second for layer in card.layers}
     declared, layers = found.source == "declared", []
+    told = traced_reasons(twin, costed.example_input()) if declared else {}
     for each in entries:
         layers.append(
             {
@@ -68,7 +69,9 @@ def explained(model: nn.Module, name: str) -> dict[str, Any]:
                 "tied_to": list(each.tied_to),
                 "removable": each.removable,
                 "exact": each.exact,
-                "reason": _UNDECLARED if each.reason and declared else each.reason,
+                "reason": told.get(each.name, _UNDECLARED)
+                if each.reason and declared
+                else each.reason,
                 "params": each.parameters,
                 "bytes": _BYTES * each.parameters,
                 "macs_per_second": macs.get(each.name, 0.0),

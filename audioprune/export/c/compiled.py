@@ -19,7 +19,7 @@ from torch import Tensor
 from audioprune.errors import OutputError
 
 COMPILERS = ("gcc", "clang")
-FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O3")
 
 
 def compilers() -> list[str]:

@@ -1,6 +1,6 @@
 /* What the layers of an exported model compute: plain C99 on contiguous float arrays.
-   Weights are read through ap_weight, as ROM holds them. Nothing is allocated; sums run in float
-   in the order of the arrays. */
+   Weights are read through ap_weight, as ROM holds them. Nothing is allocated; sums run in
+   float. */
 #ifndef AP_KERNELS_H
 #define AP_KERNELS_H
 
@@ -38,26 +38,41 @@ static inline float ap_at(const ap_weight *w, size_t row, size_t i) {
   return w->scale ? value * w->scale[row] : value;
 }
 
-/* The product of a row of n values with x. */
+/* The product of a row of n values with x, in eight sums that may lie in one register. */
+#define AP_SUMS 8
+#define AP_DOT(VALUE)                                     \
+  do {                                                    \
+    for (i = 0; i < whole; i += AP_SUMS)                  \
+      for (j = 0; j < AP_SUMS; j++) {                     \
+        size_t at = i + j;                                \
+        sums[j] += VALUE * x[at];                         \
+      }                                                   \
+    for (j = 0; j < n - whole; j++) {                     \
+      size_t at = whole + j;                              \
+      sums[j] += VALUE * x[at];                           \
+    }                                                     \
+  } while (0)
+
 static inline float ap_dot(const ap_weight *w, size_t row, const float *x, size_t n) {
-  float sum = 0.0f;
-  size_t i, first = row * n;
+  float sums[AP_SUMS] = {0.0f}, sum;
+  size_t i, j, first = row * n, whole = n - n % AP_SUMS;
+  int zero = w->zero ? w->zero[row] : 0;
   if (!w->codes) {
     const float *values = w->values + first;
-    for (i = 0; i < n; i++) sum += values[i] * x[i];
-  } else if (w->book && w->bits == 8) {
-    const unsigned char *codes = w->codes + first;
-    for (i = 0; i < n; i++) sum += w->book[codes[i]] * x[i];
-  } else if (w->book) {
-    for (i = 0; i < n; i++) sum += w->book[ap_code(w, first + i)] * x[i];
+    AP_DOT(values[at]);
   } else if (w->bits == 8) {
     const unsigned char *codes = w->codes + first;
-    int zero = w->zero[row];
-    for (i = 0; i < n; i++) sum += (float)((int)codes[i] - zero) * x[i];
+    const float *book = w->book;
+    if (book)
+      AP_DOT(book[codes[at]]);
+    else
+      AP_DOT((float)((int)codes[at] - zero));
+  } else if (w->book) {
+    AP_DOT(w->book[ap_code(w, first + at)]);
   } else {
-    int zero = w->zero[row];
-    for (i = 0; i < n; i++) sum += (float)((int)ap_code(w, first + i) - zero) * x[i];
+    AP_DOT((float)((int)ap_code(w, first + at) - zero));
   }
+  sum = ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
   return w->scale ? sum * w->scale[row] : sum;
 }
 
@@ -101,7 +116,10 @@ static inline void ap_embed(float *to, const ap_weight *table, const float *inde
                             size_t dim) {
   size_t i, j;
   for (i = 0; i < n; i++)
-    for (j = 0; j < dim; j++) to[i * dim + j] = ap_at(table, (size_t)index[i], (size_t)index[i] * dim + j);
+    for (j = 0; j < dim; j++) {
+      size_t row = (size_t)index[i];
+      to[i * dim + j] = ap_at(table, row, row * dim + j);
+    }
 }
 
 static inline void ap_linear(float *to, const float *x, const ap_weight *w, const float *bias,
@@ -261,6 +279,16 @@ typedef struct {
   size_t groups, out_height, out_width;
 } ap_conv;
 
+/* The first of n results whose column lies within the signal, and one behind the last. */
+static inline size_t ap_first(size_t pad, size_t shift, size_t stride) {
+  return pad > shift ? (pad - shift + stride - 1) / stride : 0;
+}
+
+static inline size_t ap_end(size_t pad, size_t shift, size_t stride, size_t size, size_t n) {
+  size_t end = size + pad > shift ? (size + pad - shift - 1) / stride + 1 : 0;
+  return end < n ? end : n;
+}
+
 static inline void ap_conv2d(float *to, const float *x, const ap_weight *w, const float *bias,
                              const ap_conv *s) {
   size_t in = s->in / s->groups, out = s->out / s->groups, z, o, i, y, c, kh, kw;
@@ -274,16 +302,21 @@ static inline void ap_conv2d(float *to, const float *x, const ap_weight *w, cons
           for (kw = 0; kw < s->kernel_width; kw++) {
             float weight =
                 ap_at(w, o, ((o * in + c) * s->kernel_height + kh) * s->kernel_width + kw);
-            for (y = 0; y < s->out_height; y++) {
-              size_t row = y * s->stride_height + kh * s->dilation_height;
-              const float *line;
-              if (row < s->pad_height || row - s->pad_height >= s->height) continue;
-              line = group + (c * s->height + row - s->pad_height) * s->width;
-              for (i = 0; i < s->out_width; i++) {
-                size_t column = i * s->stride_width + kw * s->dilation_width;
-                if (column < s->pad_width || column - s->pad_width >= s->width) continue;
-                plane[y * s->out_width + i] += weight * line[column - s->pad_width];
-              }
+            size_t down = kh * s->dilation_height, right = kw * s->dilation_width;
+            size_t first = ap_first(s->pad_width, right, s->stride_width);
+            size_t end = ap_end(s->pad_width, right, s->stride_width, s->width, s->out_width);
+            size_t last =
+                ap_end(s->pad_height, down, s->stride_height, s->height, s->out_height);
+            for (y = ap_first(s->pad_height, down, s->stride_height); y < last; y++) {
+              size_t row = y * s->stride_height + down - s->pad_height;
+              const float *line = group + (c * s->height + row) * s->width;
+              float *results = plane + y * s->out_width;
+              if (s->stride_width == 1)
+                for (i = first; i < end; i++)
+                  results[i] += weight * line[i + right - s->pad_width];
+              else
+                for (i = first; i < end; i++)
+                  results[i] += weight * line[i * s->stride_width + right - s->pad_width];
             }
           }
     }
@@ -300,8 +333,8 @@ static inline void ap_deconv2d(float *to, const float *x, const ap_weight *w, co
       for (c = 0; c < in; c++)
         for (kh = 0; kh < s->kernel_height; kh++)
           for (kw = 0; kw < s->kernel_width; kw++) {
-            float weight = ap_at(
-                w, o, (((first + c) * out + o % out) * s->kernel_height + kh) * s->kernel_width + kw);
+            size_t at = ((first + c) * out + o % out) * s->kernel_height + kh;
+            float weight = ap_at(w, o, at * s->kernel_width + kw);
             for (y = 0; y < s->height; y++) {
               size_t row = y * s->stride_height + kh * s->dilation_height;
               const float *line = x + ((z * s->in + first + c) * s->height + y) * s->width;

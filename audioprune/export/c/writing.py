@@ -24,10 +24,15 @@ from audioprune.export.c.files import c_files
 from audioprune.export.c.rounding import rounded_weights
 from audioprune.export.rows import ExportRow
 from audioprune.export.running import FileModel, Score, scored
-from audioprune.export.streaming import StreamingModel, streaming_of, whole_of
+from audioprune.export.streaming import (
+    StreamingModel,
+    positions_per_second,
+    same_length,
+    streaming_of,
+    whole_of,
+)
 from audioprune.export.timing import frames_of, gap, longer, noise_db, timed
 from audioprune.files import write_atomic
-from audioprune.protocols import Costed
 
 TOLERANCE = 1e-4
 SECONDS = 10.0
@@ -64,8 +69,8 @@ def export_c(
             torch by more than 1e-4 of the peak; nothing is written.
     """
     folder = Path(folder)
-    if frames_per_second is None and isinstance(model, Costed):
-        frames_per_second = model.frames_per_second
+    if frames_per_second is None:
+        frames_per_second = positions_per_second(model)
     part, stream = (streaming_of if streaming else whole_of)(model, example, time_dim)
     wanted = [_Wish(folder, stream, "float32")]
     if int8:
@@ -144,8 +149,8 @@ def _written(
         compiled = Compiled(files, wish.name, shapes, compiler)
         for each, wanted, plain in zip(signals, exact, first, strict=True):
             made = _run(compiled, stream, each)
-            worst = max(worst, gap(made, _cut(wanted, made, stream)))
-            db = min(db, noise_db(made, _cut(plain, made, stream)))
+            worst = max(worst, gap(*_cut(made, wanted, stream)))
+            db = min(db, noise_db(*_cut(made, plain, stream)))
     count = signals[0][0].shape[stream.time_dims[0]] // stream.frame
     if not worst <= TOLERANCE:
         raise ConfigError(
@@ -196,11 +201,14 @@ def _run(compiled: Compiled, stream: StreamingModel, signals: tuple[Tensor, ...]
     ]
 
 
-def _cut(wanted: list[Tensor], made: list[Tensor], stream: StreamingModel) -> list[Tensor]:
-    """Return the outputs that a form has, as long as what was made."""
+def _cut(
+    made: list[Tensor], wanted: list[Tensor], stream: StreamingModel
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the outputs that both have, of one length."""
     if len(wanted) > len(made):
         wanted = [wanted[place] for place in stream.output_places]
-    return [
-        value.narrow(axis, 0, other.shape[axis])
-        for value, other, axis in zip(wanted, made, stream.output_dims, strict=True)
+    pairs = [
+        same_length(value, other, axis)
+        for value, other, axis in zip(made, wanted, stream.output_dims, strict=True)
     ]
+    return [value for value, _ in pairs], [other for _, other in pairs]

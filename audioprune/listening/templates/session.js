@@ -403,7 +403,9 @@
   // ---- results
 
   function csvField(value) {
-    const text = String(value);
+    const plain = String(value);
+    // A spreadsheet would run a name that begins like a formula.
+    const text = /^[=+\-@\t\r]/.test(plain) && Number.isNaN(Number(plain)) ? "'" + plain : plain;
     return /[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
   }
 

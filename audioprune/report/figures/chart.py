@@ -21,10 +21,13 @@ from audioprune.files import write_atomic
 from audioprune.paths import cache_folder
 from audioprune.report.figures.png import packed
 from audioprune.report.figures.theme import CONFIG, PAGE_COLORS
+from audioprune.report.runs.signs import visible
 
 FORMATS = ("png", "svg", "pdf")
 SCALE = 3.0
 """Pixels of a png per pixel of 1/96 inch: 288 dots per inch."""
+_IDS = re.compile(r'(\bid="|="url\(#)(clip|gradient_)(\d+)')
+_SIZE = re.compile(r'\b(width|height)="([\d.]+)"')
 _DATA = ("values", "datasets")
 _SCRIPT = Path(__file__).parent.parent / "templates" / "charts.js"
 STYLE = """
@@ -57,7 +60,7 @@ class Chart:
     @cached_property
     def vega(self) -> dict[str, Any]:
         """The same as a specification of Vega, in the package's style."""
-        return vega_of({**self.spec, "config": CONFIG})
+        return vega_of({**_visible(self.spec), "config": CONFIG})
 
     @cached_property
     def svg(self) -> str:
@@ -94,10 +97,14 @@ class Chart:
             anchor: Value of ``id``, unlike any other of the page.
             live: Whether it answers to the mouse; otherwise it is a picture alone.
         """
-        picture = re.sub(r"\b(clip|gradient_)(\d+)\b", rf"{anchor}-\1\2", _of_page(self.svg))
-        still = f'<div class="chart-still" role="img" aria-label="{html.escape(self.alt)}">'
-        data = _escaped(_in_page({**self.spec, "config": CONFIG}))
+        picture = _IDS.sub(rf"\1{anchor}-\2\3", _of_page(self.svg))
+        still = (
+            f'<div class="chart-still" role="img" aria-label="{html.escape(visible(self.alt))}">'
+        )
+        # Compiled already: the browser has less to do, and nothing to warn of.
+        data = _escaped(_in_page(self.vega))
         script = f'<script type="application/json">{data}</script>' if live else ""
+        picture = re.sub(r' xmlns(:xlink)?="[^"]*"', "", picture, count=2)  # a page knows them
         return (
             f'<div class="chart" id="{html.escape(anchor)}">{still}{picture}</div>{script}</div>'
         )
@@ -144,7 +151,12 @@ def svg_of(vega: Mapping[str, Any]) -> str:
     """Draw a specification of Vega; the first call of a process starts the library."""
     import vl_convert
 
-    return str(vl_convert.vega_to_svg(dict(vega)))
+    svg = str(vl_convert.vega_to_svg(dict(vega)))
+    # The library counts these on from one picture to the next.
+    known: dict[str, int] = {}
+    return _IDS.sub(
+        lambda found: f"{found[1]}{found[2]}{known.setdefault(found[3], len(known))}", svg
+    )
 
 
 def png_of(svg: str) -> bytes:
@@ -155,10 +167,20 @@ def png_of(svg: str) -> bytes:
 
 
 def pdf_of(svg: str) -> bytes:
-    """Return a page of its size."""
+    """Return a page of its size: a pixel is three quarters of a point."""
     import vl_convert
 
-    return bytes(vl_convert.svg_to_pdf(svg))
+    sized = _SIZE.sub(lambda found: f'{found[1]}="{0.75 * float(found[2]):g}"', svg, count=2)
+    return bytes(vl_convert.svg_to_pdf(sized))
+
+
+def _visible(value: Any) -> Any:
+    """Return a specification in which signs that no one can see, and that end XML, are shown."""
+    if isinstance(value, dict):
+        return {key: _visible(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(each) for each in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _of_page(svg: str) -> str:

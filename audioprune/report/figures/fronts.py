@@ -38,7 +38,7 @@ class Mark:
     """One model in a figure of costs and scores.
 
     Attributes:
-        row: What a click on it chooses, such as the row of a table; unlike any other.
+        row: What a click on it chooses, such as the row of a table.
         name: What the mouse over it says.
         group: Name of its colour in the legend.
         kind: Name of its shape; empty where colour and shape say the same.
@@ -72,25 +72,30 @@ class Front:
     Attributes:
         cost: Title of the horizontal axis, with its unit.
         score: Title of the vertical axis.
-        joined: Rows of the marks that the line joins, the cheapest first.
+        joined: Places among the marks of those that the line joins, the cheapest first.
         level: A named horizontal line.
         log: Whether the cost is on a logarithmic axis, on which one of nothing has no place.
     """
 
     cost: str
     score: str
-    joined: Sequence[str] = ()
+    joined: Sequence[int] = ()
     level: tuple[str, float] | None = None
     log: bool = True
 
-    def places(self, marks: Sequence[Mark]) -> dict[str, tuple[float, float]]:
-        """Return where the marks are that have a place in this view, by their row."""
-        found = {mark.row: mark.at(self.cost, self.score) for mark in marks}
-        return {row: at for row, at in found.items() if at and (at[0] > 0 or not self.log)}
+    def places(self, marks: Sequence[Mark]) -> dict[int, tuple[float, float]]:
+        """Return where the marks are that have a place in this view, by their number."""
+        found = enumerate(mark.at(self.cost, self.score) for mark in marks)
+        return {number: at for number, at in found if at and (at[0] > 0 or not self.log)}
 
 
 def front_chart(
-    marks: Sequence[Mark], fronts: Sequence[Front], *, columns: int = 2, footer: str = "", alt: str
+    marks: Sequence[Mark],
+    fronts: Sequence[Front],
+    *,
+    columns: int = 2,
+    footer: str = "",
+    alt: str,
 ) -> Chart:
     """Draw costs against scores.
 
@@ -123,12 +128,11 @@ def _view(
 ) -> dict[str, Any]:
     key, shapes, levels = keys
     placed = front.places(marks)
-    drawn = [mark for mark in marks if mark.row in placed]
-    rows = [_row(mark, front, *placed[mark.row]) for mark in drawn]
+    rows = [_row(marks[number], front, *at) for number, at in placed.items()]
     costs = [place[0] for place in placed.values()] or [1.0]
     x = log_axis(front.cost, costs, 4) if front.log else score_axis(front.cost, costs)
     y = score_axis(front.score, _heights(rows, front.level))
-    joined = [placed[row] for row in front.joined if row in placed]
+    joined = [placed[number] for number in front.joined if number in placed]
     layers = []
     if len(joined) > 1:
         path = [{"x": one, "y": other, "name": "front"} for one, other in joined]

@@ -144,7 +144,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         Front(
             cost,
             metric_column(metric, "").header,
-            [str(point.number) for point in front(points, metric)],
+            [point.number - 1 for point in front(points, metric)],
             _unprocessed(entries, metric),
         )
         for metric in metrics
@@ -176,7 +176,7 @@ def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
         column = metric_column(metric, "")
         scores[column.header] = times(FORMATS[column.style].factor, point.mean(metric))
     return Mark(
-        row=str(point.number),
+        row=point.entry.identity,
         name=f"{point.number}: {point.name}",
         group=str(point.entry.label),
         kind=str(point.entry.variant),

@@ -288,7 +288,7 @@ def _mark(place: int, small: Small, metrics: Sequence[str]) -> Mark:
         scores[column.header] = times(factor, small.entry.score(metric).mean)
         spreads[column.header] = times(factor, _half(small, metric))
     return Mark(
-        row=str(place),
+        row=small.entry.identity,
         name=f"{place}: {small.name}, {small.kind}",
         group=small.kind,
         text=str(place),

@@ -232,7 +232,7 @@ def stripes(ends: Sequence[tuple[float, float]]) -> Layer:
 def beside(rows: Sequence[Row], dy: float = 0.0) -> Layer:
     """Return the field ``text`` of each row at its y, right of the view; ``dy`` pixels lower."""
     mark = {"type": "text", "x": "width", "dx": 3, "dy": dy, "align": "left"}
-    mark |= {"baseline": "middle", "fontSize": 8, "color": QUIET}
+    mark |= {"baseline": "middle", "fontSize": 8.5, "color": QUIET}
     return _layer(rows, mark, {"text": {"field": "text", "type": "nominal"}, "x": None})
 
 
@@ -309,7 +309,12 @@ def range_of(rows: Sequence[Row]) -> Layer:
 
 
 def texts(
-    rows: Sequence[Row], *, size: float = 8, color: str = INK, align: str = "center", **place: Any
+    rows: Sequence[Row],
+    *,
+    size: float = 8.5,
+    color: str = INK,
+    align: str = "center",
+    **place: Any,
 ) -> Layer:
     """Return the field ``text`` of each row at its place."""
     mark = {"type": "text", "fontSize": size, "color": color, "align": align, **place}
@@ -342,7 +347,8 @@ def squares(rows: Sequence[Row], title: str, low: float, high: float, scheme: st
 def _layer(rows: Sequence[Row], mark: Mapping[str, Any], encoding: Mapping[str, Any]) -> Layer:
     return {
         "data": {"values": [dict(row) for row in rows]},
-        "mark": dict(mark),
+        # What a reader of the screen hears are the dots and bars, by their names.
+        "mark": dict(mark) | ({} if "description" in encoding else {"aria": False}),
         "encoding": dict(encoding),
     }
 
@@ -423,8 +429,8 @@ def sheet(
     if marks:
         made["params"] = [{"name": MARKED, "value": ""}]
     if footer:
-        look = {"color": QUIET, "fontSize": 8, "fontWeight": "normal", "offset": 8}
-        text = wrapped(footer, WIDTH, 8)
+        look = {"color": QUIET, "fontSize": 8.5, "fontWeight": "normal", "offset": 8}
+        text = wrapped(footer, WIDTH, 8.5)
         made["title"] = {
             "text": text,
             "orient": "bottom",

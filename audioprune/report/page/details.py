@@ -19,7 +19,6 @@ from audioprune.report.tables import METRICS, number_text
 _TARGET = "._target_"
 _MOST_SETTINGS = 4
 _MODEL_FILES = (".apz", ".safetensors", ".onnx")
-_MOST_FILES = 24
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class Details:
         pipeline: Steps in order: depth, name, kind and settings.
         history: What the first run did, line by line.
         folder: Where the first run lies.
-        files: Name and size of its files.
+        models: Name and size of its model files.
+        files: The same of all others.
         command: The command that repeats it.
         load: Python words that load its file; empty without one.
     """
@@ -49,6 +49,7 @@ class Details:
     pipeline: tuple[tuple[int, str, str, str], ...]
     history: tuple[str, ...]
     folder: str
+    models: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...]
     command: str
     load: str
@@ -58,12 +59,21 @@ def details_of(entry: Entry) -> Details:
     """Return what is known of an entry; history and files are those of its first run."""
     job = entry.jobs[0]
     runs = tuple((each.name, _status(each)) for each in entry.jobs)
-    files = tuple(_files(job))
+    files = _files(job)
+    models = tuple(each for each in files if each[0].endswith(_MODEL_FILES))
+    others = tuple(each for each in files if each not in models)
     own = next((row.file for row in entry.sizes if row.file), None)
     path = job.folder / own if own else None
     load = f"audioprune.load({str(path)!r})" if path and path.is_file() else ""
     return Details(
-        runs, pipeline_of(job), tuple(_history(job)), str(job.folder), files, job.command, load
+        runs,
+        pipeline_of(job),
+        tuple(_history(job)),
+        str(job.folder),
+        models,
+        others,
+        job.command,
+        load,
     )
 
 
@@ -146,15 +156,12 @@ def _stored(row: SizeRow, scores: Sequence[QualityRow]) -> str:
 
 
 def _files(job: Job) -> list[tuple[str, str]]:
-    """Return the files of a run folder, models first; nothing for collected runs."""
+    """Return the files of a run folder; nothing for collected runs."""
     if not job.folder.is_dir():
         return []
     found = sorted(path for path in job.folder.iterdir() if path.is_file())
     shown = [path for path in found if not path.name.startswith(".")]
-    shown.sort(key=lambda path: path.suffix not in _MODEL_FILES)
-    told = [(path.name, bytes_text(path.stat().st_size)) for path in shown[:_MOST_FILES]]
-    more = len(shown) - _MOST_FILES
-    return [*told, (f"and {more} more", "")] if more > 0 else told
+    return [(path.name, bytes_text(path.stat().st_size)) for path in shown]
 
 
 def layers_of(job: Job) -> list[Layer]:

@@ -28,10 +28,10 @@ _MEANINGS = {
 
 _ABOUT = {
     "Enhancement": "These networks take noise out of recorded speech.",
-    "AdversarialEnhancement": "These networks repair speech that a codec has damaged.",
-    "Generation": "These networks make the sound of single notes.",
-    "Classification": "These networks name the place where a sound was recorded.",
-    "Imitate": "These networks are to answer as they did before.",
+    "Adversarial": "These networks repair speech that a codec has damaged.",
+    "Reconstruction": "These networks make the sound of single notes.",
+    "NextSample": "These networks make the sound of single notes, sample by sample.",
+    "SceneClassification": "These networks name the place where a sound was recorded.",
 }
 _WHY = (
     "Compression makes a trained network smaller, so that it fits a small device; this page says "

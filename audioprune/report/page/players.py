@@ -18,11 +18,13 @@ from audioprune.report.page.sound import Sound, Sounds
 from audioprune.report.page.verdicts import better_if_smaller
 from audioprune.report.runs.entry import PESQ_MODES, condition_text
 from audioprune.report.runs.scales import honest_scale
+from audioprune.report.runs.seeds import differences
 from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column
 
 MOST_BYTES = 3_500_000
 """What the clips of one page may take, so that a page of twenty runs stays below 5 MB."""
 _MOST_METRICS = 3
+_MOST_SETTINGS = 3
 _SILENT_LUFS = -70.0
 _MAX_GAIN_DB = 30.0
 _DEFAULT_LUFS = -23.0
@@ -185,9 +187,9 @@ def _spread(scored: list[_Recording], count: int) -> list[tuple[int, str]]:
     sign = -1 if better_if_smaller(scored[0].metric) else 1
     scored.sort(key=lambda each: sign * (each.score or 0.0))
     last = len(scored) - 1
-    steps = max(1, count - 1)
-    places = [last // 2] if count == 1 else [round(last * each / steps) for each in range(count)]
-    words = {0: "worst", last: "best", last // 2: "median"} if last else {0: "only"}
+    steps, middle = max(1, count - 1), round(last / 2)
+    places = [middle] if count == 1 else [round(last * each / steps) for each in range(count)]
+    words = {0: "worst", last: "best", middle: "median"} if last else {0: "only"}
     told = []
     for place in dict.fromkeys(places):
         word = words.get(place, "between")
@@ -254,8 +256,18 @@ def _name(role: str, clip: Clip, version: str, clips: Sequence[Clip]) -> str:
     if role == "input":
         return "Input, unprocessed"
     twins = [other for other in clips if other.model == clip.model and version in other.versions]
-    apart = f" ({clip.job.name})" if len(twins) > 1 else ""
+    apart = f" ({_apart(clip, twins)})" if len(twins) > 1 else ""
     return f"{clip.model} {version_text(version).lower()}{apart}"
+
+
+def _apart(clip: Clip, twins: Sequence[Clip]) -> str:
+    """Say what sets a run apart from others of the same model: its settings, or its seed."""
+    jobs = [twin.job for twin in twins]
+    keys = [key for key in differences(jobs) if key in clip.job.config]
+    told = [f"{key.rpartition('.')[2]}={clip.job.config[key]}" for key in keys[:_MOST_SETTINGS]]
+    if len({job.seed for job in jobs}) > 1:
+        told.append(f"seed {clip.job.seed}")
+    return ", ".join(told) or clip.job.name
 
 
 def _score(clip: Clip, version: str, metric: str) -> float | None:

@@ -7,10 +7,12 @@ that of runs/intervals.py. Nothing is chosen by its result but the smallest file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
+from audioprune.experiment.rows import finite_or_none
+from audioprune.report.baselines import MARK, SMALLER_IS_BETTER, no_better
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs.entry import VARIANTS, Entry
 from audioprune.report.runs.intervals import Differences, Interval, interval, interval_of, paired
@@ -19,6 +21,10 @@ from audioprune.report.tables import FORMATS, METRICS
 _WHOLE = ("mixture", "uncompressed", "baseline", "")
 _LEAST_GAIN = 1.05  # a file that is less than this much smaller is no smaller one
 _KIB = 1024
+_MOST_SETTINGS = 3
+_ALONE = "no uncompressed model of its own was scored beside it"
+_INPUTS = ("mixture", "coded", "noisy")
+"""What rows call the unprocessed input."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,22 @@ class Verdict:
     mark: str
 
     @property
+    def compared(self) -> bool:
+        """Whether the cost is a difference."""
+        return self.basis != _ALONE
+
+    @property
+    def settings(self) -> str:
+        """What sets it apart from models of the same name."""
+        return settings_of(self.entry)
+
+    @property
     def sentence(self) -> str:
         """All of it in one sentence."""
         words = f"{self.smaller}, {self.cost}" if self.cost else self.smaller
         mark = f"; {self.mark}" if self.mark else ""
-        return f"{self.entry.title}: {words} ({self.basis}){mark}."
+        apart = f" ({self.settings})" if self.settings else ""
+        return f"{self.entry.title}{apart}: {words} ({self.basis}){mark}."
 
 
 def verdicts(found: Sequence[Entry]) -> list[Verdict]:
@@ -101,7 +118,14 @@ def _verdict(entry: Entry, found: Sequence[Entry]) -> Verdict:
 
 def mark_of(entry: Entry) -> str:
     """Return what an entry is no better than, in words for a reader of the page."""
-    return no_better(entry).replace("mixture", "its input")
+    return re.sub(rf"{MARK} ({'|'.join(_INPUTS)})\b", f"{MARK} its input", no_better(entry))
+
+
+def settings_of(entry: Entry) -> str:
+    """Return the settings that set an entry apart, by the last parts of their keys."""
+    told = [f"{key.rpartition('.')[2]}={value}" for key, value in entry.config.items() if value]
+    more = len(told) - _MOST_SETTINGS
+    return ", ".join(told[:_MOST_SETTINGS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _smaller(entry: Entry, before: Entry | None) -> tuple[str, str]:
@@ -109,6 +133,8 @@ def _smaller(entry: Entry, before: Entry | None) -> tuple[str, str]:
     whole = None if before is None else before.size("bytes_fp32").mean
     if after is None:
         return "size not measured", ""
+    if rate is None and whole is None:
+        whole = _unpruned(entry, "disk")
     if rate is None and whole is None:
         return f"a file of {bytes_text(after)}; its size before was not measured", ""
     times = rate if rate is not None else (whole or 0.0) / after
@@ -121,9 +147,12 @@ def _smaller(entry: Entry, before: Entry | None) -> tuple[str, str]:
 def _cost(entry: Entry, before: Entry | None, metric: str) -> tuple[str, str]:
     title, style = METRICS.get(metric, (metric, "fine"))
     own = entry.score(metric)
+    unpruned = _unpruned(entry, "test") if metric == "error" else None
+    if before is None and unpruned is not None and own.mean is not None:
+        return f"{title} {_change(own.mean - unpruned, style)}", f"{_seeds(entry)}, not paired"
     if before is None or before.score(metric).mean is None or own.mean is None:
         told = "not measured" if own.mean is None else _plain(own.mean, style)
-        return f"{title} {told}", "no uncompressed model of its own was scored beside it"
+        return f"{title} {told}", _ALONE
     differences = differences_of(entry, before, metric)
     if not differences:
         change = _change(own.mean - (before.score(metric).mean or 0.0), style)
@@ -131,6 +160,14 @@ def _cost(entry: Entry, before: Entry | None, metric: str) -> tuple[str, str]:
     found, basis = _interval(differences)
     mean = sum(differences.values()) / len(differences)
     return f"{title} {_change(mean, style, found)}", f"{_seeds(entry)}{basis}"
+
+
+def _unpruned(entry: Entry, name: str) -> float | None:
+    """Return what the first row of a lottery says of the unpruned network, seeds joined."""
+    rounds = [job.of_kind("lottery") for job in entry.jobs]
+    first = [finite_or_none(rows[0].get(name)) for rows in rounds if rows]
+    known = [value for value in first if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(rounds) else None
 
 
 def differences_of(entry: Entry, other: Entry, metric: str) -> Differences:

@@ -7,16 +7,18 @@ templates/report.css, what the page does in templates/report_*.js.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
+from audioprune.report.figures import chart
+from audioprune.report.figures.drawing import Figure
 from audioprune.report.page.head import Head, head_of
 from audioprune.report.page.live import version_of, write_version
 from audioprune.report.page.models import Block, model_blocks
-from audioprune.report.page.pictures import embedded
 from audioprune.report.page.players import players_of
 from audioprune.report.page.sections import Section, has_content
 from audioprune.report.page.sound import Sounds
@@ -24,6 +26,7 @@ from audioprune.report.platforms import read_platforms
 from audioprune.report.runs.entries import final
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job
+from audioprune.report.runs.signs import visible
 from audioprune.report.tables import FORMATS, Table, blocks, laid_out
 
 CLIPS = 3
@@ -95,8 +98,8 @@ def write_page(
             sections=shown,
             overview=overview,
             listen=next((each["anchor"] for each in shown if each["recordings"]), ""),
-            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-            scripts=[(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+            style=(_TEMPLATES / "report.css").read_text(encoding="utf-8") + chart.STYLE,
+            scripts=_scripts(any(each["chart"] for part in shown for each in part["figures"])),
             version="",
         )
     )
@@ -107,6 +110,13 @@ def write_page(
     return written
 
 
+def _scripts(charts: bool) -> list[str]:
+    """Return what the page runs, with what its charts need where it has any."""
+    own = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    # The library says "</script>" nowhere; a version that did would end its element.
+    return [chart.runtime_script().replace("</script", "<\\/script"), *own] if charts else own
+
+
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -114,34 +124,15 @@ def _environment() -> Any:
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=visible,
+        finalize=_seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def visible(value: Any) -> Any:
-    """Return a text whose control signs are seen, such as ``␛`` for ESC; anything else as it is.
-
-    Half of a surrogate pair, as in the name of a file that is no text, becomes a question mark.
-    """
-    if type(value) is not str:  # markup of the templates is a str of its own kind
-        return value
-    if value.isprintable():
-        return value
-    return "".join(map(_seen, value))
-
-
-def _seen(sign: str) -> str:
-    code = ord(sign)
-    if code < 32:
-        return sign if sign in "\n\t" else chr(0x2400 + code)
-    if code == 127 or 128 <= code < 160 or 0xD800 <= code < 0xE000:
-        return "\ufffd"
-    # Marks that turn the direction of text could show a name as another one.
-    if 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
-        return "\ufffd"
-    return sign
+def _seen(value: Any) -> Any:
+    # Markup of the templates is a str of its own kind.
+    return visible(value) if type(value) is str else value
 
 
 def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict[str, Any]:
@@ -153,14 +144,23 @@ def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict
         "folded": section.folded,
         "tables": [_table_for_page(table) for table in section.tables],
         "figures": [
-            {"data": embedded(figure.png), "caption": figure.caption, "alt": figure.alt}
-            for figure in drawn
+            _figure_for_page(figure, f"{anchor}-figure-{number}")
+            for number, figure in enumerate(drawn, 1)
         ],
         "recordings": items,
         "bars": section.bars,
         "matrices": section.matrices,
         "notes": [*section.notes, *left_out],
     }
+
+
+def _figure_for_page(figure: Figure, anchor: str) -> dict[str, Any]:
+    """Return a figure as a chart that answers to the mouse, else as a picture of pixels."""
+    shown = {"caption": figure.caption, "alt": figure.alt, "chart": "", "data": ""}
+    if figure.chart is not None:
+        return {**shown, "chart": figure.chart.fragment(anchor)}
+    data = base64.b64encode(figure.png.read_bytes()).decode("ascii")
+    return {**shown, "data": f"data:image/png;base64,{data}"}
 
 
 def _table_for_page(table: Table) -> dict[str, Any]:

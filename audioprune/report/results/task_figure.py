@@ -56,7 +56,7 @@ def _figure(folder: Path, metric: str, gains: Sequence[Gain], sentence: str) -> 
         known, mean = _ends(gain, kind.factor), kind.factor * gain.mean
         names[str(place)] = wrapped(gain.name, _NAME_PX)[:2]
         told = f"{gain.name}\n{title}{unit}: {mean:+.4g}"
-        point = {"x": mean, "y": str(place), "row": gain.name, "told": told}
+        point = {"x": mean, "y": str(place), "row": gain.entry.identity, "told": told}
         points.append({**point, "hollow": bool(gain.mark), **known})
     against = gains[0].against
     ends = [point[name] for point in points for name in ("x", "low", "high") if name in point]

@@ -112,6 +112,12 @@ class Entry:
         step = f"({self.step})" if self.step else ""
         return " ".join(filter(None, (self.label, self.variant, iteration, step, self.status)))
 
+    @property
+    def identity(self) -> str:
+        """What no other row of a report is called: title, settings and corpus."""
+        config = ", ".join(f"{key}={value}" for key, value in self.config.items() if value)
+        return "; ".join(filter(None, (self.title, config, self.corpus.title)))
+
     def conditions(self) -> list[Condition]:
         """Return all (noise, SNR) of all seeds, SNRs rising."""
         found = {condition for cells in self.scores for condition in cells}

@@ -25,7 +25,7 @@
     live.hidden = true;
     host.insertBefore(live, data);
     vegaEmbed(live, JSON.parse(data.textContent), {
-      mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false,
+      mode: "vega", renderer: "svg", actions: false, logLevel: 1, defaultStyle: false,
       tooltip: function (handler, event, item, value) { told(host, event, value); }
     }).then(function (made) {
       made.view.addEventListener("click", function (event, item) {

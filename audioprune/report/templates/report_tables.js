@@ -17,6 +17,7 @@
   }
 
   function choose(row) {
+    if (window.audiopruneCharts) { window.audiopruneCharts.mark(row.dataset.row); }
     for (const other of modelRows()) { other.classList.toggle("chosen", other === row); }
     row.hidden = false;
     open(row, true);
@@ -44,9 +45,9 @@
       choose(document.getElementById(link.getAttribute("href").slice(1)));
     });
   }
-  // A chart tells which row was selected by its name.
-  document.addEventListener("audioprune:select", (event) => {
-    const row = modelRows().find((each) => each.dataset.name === String(event.detail));
+  // A dot of a chart that is selected opens its row, and a row that is chosen marks its dots.
+  document.addEventListener("chart:pick", (event) => {
+    const row = modelRows().find((each) => each.dataset.row === String(event.detail.row));
     if (row) { choose(row); }
   });
 
@@ -149,14 +150,14 @@
     save: () => ({
       filter: filter ? filter.value : "",
       good: Boolean(good && good.checked),
-      open: modelRows().filter((row) => moreOf(row) && row.querySelector("button.name").getAttribute("aria-expanded") === "true").map((row) => row.dataset.name),
+      open: modelRows().filter((row) => moreOf(row) && row.querySelector("button.name").getAttribute("aria-expanded") === "true").map((row) => row.dataset.row),
       sorted: tables.map((table) => all(table, "thead th").map((head) => head.getAttribute("aria-sort"))),
     }),
     load: (kept) => {
       kept.sorted.forEach((heads, place) => heads.forEach((way, column) => {
         if (way && tables[place]) { sort(tables[place], column, way === "descending"); }
       }));
-      for (const row of modelRows()) { if (kept.open.includes(row.dataset.name)) { open(row, true); } }
+      for (const row of modelRows()) { if (kept.open.includes(row.dataset.row)) { open(row, true); } }
       if (filter) { filter.value = kept.filter; good.checked = kept.good; show(); }
     },
   });

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 import audioprune
 from audioprune import schema
-from audioprune.commands.on_audio import apply
+from audioprune.commands.on_audio import apply, enhance
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.models.zoo.silero_vad import SileroVAD
 
@@ -76,3 +76,16 @@ def test_wrong_usage_is_one_line(
     with pytest.raises(kind, match=message):
         run(**keys)
     assert {path.name for path in Path().iterdir()} == {"all", "vad.apz"}
+
+
+def test_both_verbs_tell_their_outputs_apart() -> None:
+    same = {"checkpoint": "vad.apz", "device": "cpu", "threads": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        for verb in (apply, enhance):
+            patch.setattr(verb, "sha256_file", lambda path: "0")
+            patch.setattr(verb, "model_file", lambda path: path)
+        told = apply.Request(**same, parts={}, told={}, format="csv").made_by()
+        options = {key: None for key in ("model", "task", "dry", "level")}
+        more = {"block_s": 1.0, "resample": True, "overwrite": False}
+        assert told != enhance.Request(**same, **options, **more).made_by()
+    assert apply.LOG != enhance.LOG

@@ -119,3 +119,17 @@ def test_what_is_wrong_is_said_in_one_line(root: Path, tmp_path: Path) -> None:
     assert len(_corpus(root, on_bad_file="skip").describe()["skipped"]) == 1
     with pytest.raises(ConfigError, match="fractions"):
         _corpus(root, fractions=(1.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("different", [1, 2])
+def test_copies_of_fewer_than_three_files_are_cut_in_time(tmp_path: Path, different: int) -> None:
+    for number in range(4):
+        write(tmp_path / "audio" / f"{number}.wav", tone(4.0, number % different))
+    corpus = _corpus(tmp_path / "audio", fractions=(0.5, 0.25, 0.25))
+    lengths = [len(corpus.train()), len(corpus.valid()), len(corpus.tests()["held_out"])]
+    assert lengths == [4 * 8, 4 * 4, 4 * 4]  # segments of 0.25 s
+    (note,) = corpus.notes
+    assert note == (
+        f"{4 - different} of 4 files are copies of others; fewer than three files of different "
+        f"audio: each is cut in time"
+    )

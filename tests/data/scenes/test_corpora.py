@@ -18,8 +18,9 @@ from scene_trees import (
 )
 
 from audioprune.data.scenes.corpora import ClassFolder, TutScenes
-from audioprune.errors import ConfigError
-from audioprune.protocols import ReadsRecordings
+from audioprune.data.scenes.reading import said_by
+from audioprune.errors import CheckpointError, ConfigError
+from audioprune.protocols import ReadsRecordings, TellsReading
 
 
 def test_a_partial_corpus_says_so(tut: TutScenes) -> None:
@@ -108,3 +109,15 @@ def test_any_recording_gets_the_features_of_an_item(tut: TutScenes) -> None:
     items = tut.tests()["test"]
     assert isinstance(tut, ReadsRecordings) and tut.class_names() == tut.classes
     assert torch.equal(tut.features_of(items.sources[0].clip.path), items[0]["features"])
+
+
+def test_what_a_model_file_says_reads_recordings_without_the_corpus(tut: TutScenes) -> None:
+    said = json.loads(json.dumps(tut.reading()))
+    items, found = tut.tests()["test"], said_by({"reading": said})
+    assert isinstance(tut, TellsReading) and isinstance(found, ReadsRecordings)
+    assert found.class_names() == tut.classes
+    assert torch.equal(found.features_of(items.sources[0].clip.path), items[0]["features"])
+    assert said_by({}) is None
+    for key, value in (("mean", said["mean"][:8]), ("std", "no"), ("features", {"mels": 0})):
+        with pytest.raises(CheckpointError, match="reading: expected class names"):
+            said_by({"reading": {**said, key: value}})

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audioprune.compress.units.chains import chain_units
+from audioprune.compress.units.declare import UnitSet
 from audioprune.experiment.foreign.explain import explained
 from audioprune.experiment.foreign.flow import layer_flow
 from audioprune.experiment.model_io import build_model
@@ -64,3 +66,28 @@ def test_everything_is_said_of_every_layer() -> None:
     assert group["written_by"] == ["first", "deep"] and "last" in group["read_by"]
     assert known["least_params"] == (5 + 1) + (1 + 1) + (5 * 3 + 3) + (3 + 3) + 6
     assert "parametrizations" in dict(model.named_modules()).get("first").__dict__["_modules"]
+
+
+class Declares(nn.Module):
+    """A chain that declares the units of its first layer alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(5, 4), nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.second(torch.relu(self.first(x)))))
+
+    def unit_sets(self) -> list[UnitSet]:
+        return chain_units([("first", self.first), ("second", self.second)])
+
+
+def test_what_a_model_does_not_declare_has_a_reason_all_the_same() -> None:
+    wish = {"_target_": f"{__name__}.Declares", "example": [1, 7, 5], "seconds": 0.5}
+    known = explained(build_model(wish, trusted=True), "Declares")
+    assert known["source"] == "declared"
+    assert [layer["reason"] for layer in known["layers"]] == [
+        "",
+        "the model declares no units of it",
+        "it has a single output, which stays",
+    ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from fake_runs import drawn_rows
+
 from audioprune.report.figures.drawing import (
     Line,
     Panel,
@@ -34,6 +36,12 @@ def test_lines_and_their_csv(tmp_path) -> None:
         ("FDNN", "2", "", ""),
         ("Unprocessed", "", "25", ""),
     ]
+    dots = drawn_rows(drawn, "point")
+    assert [(row["x"], row["y"], row.get("low"), row.get("high")) for row in dots] == [
+        (0.0, 100.0, None, None),
+        (1.0, 50.0, 40.0, 60.0),
+    ]
+    assert drawn_rows(drawn, "line") == dots and drawn_rows(drawn, "rule")[-1]["y"] == 25.0
     assert rows[0]["scale"] == "desk, not a reproduction" and "from 100.00 to 50.00" in drawn.alt
     before = drawn.png.read_bytes()
     assert before.startswith(PNG) and b"Software" not in before

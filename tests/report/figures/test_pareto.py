@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from fake_runs import drawn_rows
 
 from audioprune.report.figures.pareto import front, pareto_figure, pareto_figures, points_of
 from audioprune.report.runs.entries import entries
@@ -37,6 +38,13 @@ def test_the_front_holds_what_no_smaller_model_beats(make_run, tmp_path) -> None
         2100 / 2**20, rel=1e-5
     )
     assert "4: FDNN compressed" in drawn.caption
+    dots = drawn_rows(drawn, "point")
+    assert [[row["text"], f"{row['x']:.6g}", f"{row['y']:.6g}"] for row in dots] == [
+        [each["number"], f"{float(each['bytes_file (MB)']):.6g}", each["STOI (%)"]]
+        for each in _read(drawn.csv)
+    ]
+    joined = [row["x"] for row in drawn_rows(drawn, "line")]
+    assert joined == [row["x"] for row in dots if row["text"] != "3"]
 
 
 def test_one_size_is_no_sweep(make_run, tmp_path) -> None:
@@ -58,6 +66,11 @@ def test_models_no_better_than_their_input_stand_on_no_front(make_run, tmp_path)
     drawn = pareto_figure(tmp_path, "pareto", found)
     assert [row["remark"] for row in _read(drawn.csv)] == ["no better than mixture", "", ""]
     assert "Hollow: no better" in drawn.caption
+    assert {row["text"]: row["hollow"] for row in drawn_rows(drawn, "point")} == {
+        "1": True,
+        "2": False,
+        "3": False,
+    }
 
 
 @pytest.mark.usefixtures("undrawn")

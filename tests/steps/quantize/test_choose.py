@@ -140,3 +140,25 @@ def test_the_table_says_what_the_codebooks_hold(run: Run, levels: int | None) ->
         and gone
     )
     assert all(int(row["levels"]) <= 3 for row in _table(run) if row["tensor"] == names[1])
+
+
+def test_bits_of_a_uniform_grid_are_chosen_by_the_tolerance(run: Run) -> None:
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    Quantize(quantizer="uniform", per="channel", alpha_2_relative=0.02).run(run, "quantize")
+    table = _table(run)
+    names = prunable(run.model)
+    assert run.codebooks is not None and list(run.codebooks) == names
+    for name in names:
+        own = [row for row in table if row["tensor"] == name]
+        assert [int(row["asked"]) for row in own] == list(range(2, 2 + len(own)))
+        assert [row["chosen"] for row in own] == ["False"] * (len(own) - 1) + ["True"]
+        assert [int(row["levels"]) for row in own] == [2 ** int(row["asked"]) - 1 for row in own]
+        assert run.codebooks[name].levels == int(own[-1]["levels"])
+        assert int(own[-1]["kept"]) == before[name].numel()
+        assert len(run.codebooks[name].tensors()["scales"]) == before[name].shape[0]
+    tight = {row["tensor"]: row["asked"] for row in table if row["chosen"] == "True"}
+    run.model.load_state_dict(before)
+    (run.folder / "training" / "quantize.jsonl").unlink()
+    Quantize(quantizer="uniform", alpha_2_relative=10.0).run(run, "quantize")
+    loose = {row["tensor"]: row["asked"] for row in _table(run) if row["chosen"] == "True"}
+    assert set(loose.values()) == {"2"} and any(int(bits) > 2 for bits in tight.values())

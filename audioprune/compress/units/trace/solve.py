@@ -216,4 +216,10 @@ def _reason(atoms: Atoms, found: Ids, told: Mapping[int, str], names: list[str])
             for root in found[ids].tolist():
                 if root in told:
                     return told[root]
-    return "it writes one position" if names else "it has no weights"
+    own = [ids for (name, _), ids in atoms.own.items() if name in names]
+    for root in found[np.concatenate(own)].tolist() if own else ():
+        if root in told:
+            return told[root]
+    return (
+        "it has a single output, which stays" if own else "it has no weights of several positions"
+    )

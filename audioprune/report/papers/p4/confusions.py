@@ -50,8 +50,8 @@ def _view(model: Model, counts: Sequence[Sequence[int]], names: Sequence[str]) -
     seen = [cell for cell in cells if cell["value"] >= 1]
     layers = [
         squares(cells, "Clips of the true class (%)", 0, 100, "blues"),
-        texts([cell for cell in seen if cell["value"] <= _DARK], size=7),
-        texts([cell for cell in seen if cell["value"] > _DARK], size=7, color="#fdfdfd"),
+        texts([cell for cell in seen if cell["value"] <= _DARK], size=8),
+        texts([cell for cell in seen if cell["value"] > _DARK], size=8, color="#fdfdfd"),
     ]
     label = chosen_text({str(place): name for place, name in places.items()}, "datum.label")
     order = tuple(map(str, places))

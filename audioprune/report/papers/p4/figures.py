@@ -147,8 +147,9 @@ def _scatter(
     dense = [dot.score for dot in dots if dot.model.method in DENSE]
     mean = ("mean of the dense baseline", 100 * sum(dense) / len(dense)) if dense else None
     best = front_of([(dot.model, dot.x, 100 * dot.score) for dot in dots]) if log else []
-    marks = [_mark(place, dot, x_label, len(kinds) > 1) for place, dot in enumerate(dots)]
-    joined = [_at(marks, dots, point) for point in best]
+    marks = [_mark(dot, x_label, len(kinds) > 1) for dot in dots]
+    places = [(dot.x, 100 * dot.score) for dot in dots]
+    joined = [places.index(point) for point in best]
     view = Front(x_label, _ACCURACY, joined, mean if len(kinds) == 1 else None, log=log)
     footer = footer_of([dot.model.entry.scale for dot in dots])
     alt = f"{caption} Points: {'; '.join(map(_dot_text, dots[:16]))}."
@@ -156,9 +157,9 @@ def _scatter(
     return save_figure(chart, folder, name, _dots_csv(dots, x_label), caption)
 
 
-def _mark(place: int, dot: Dot, x_label: str, several: bool) -> Mark:
+def _mark(dot: Dot, x_label: str, several: bool) -> Mark:
     return Mark(
-        row=str(place),
+        row=dot.model.entry.identity,
         name=f"{dot.model.title}, seed {dot.seed}",
         group=str(dot.model.entry.pipeline),
         kind=str(dot.model.entry.label) if several else "",
@@ -166,12 +167,6 @@ def _mark(place: int, dot: Dot, x_label: str, several: bool) -> Mark:
         costs={x_label: dot.x},
         scores={_ACCURACY: 100 * dot.score},
     )
-
-
-def _at(marks: Sequence[Mark], dots: Sequence[Dot], point: tuple[float, float]) -> str:
-    """Return the row of the first dot at a place."""
-    pairs = zip(marks, dots, strict=True)
-    return next(mark.row for mark, dot in pairs if (dot.x, 100 * dot.score) == point)
 
 
 def _dot_text(dot: Dot) -> str:
