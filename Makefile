@@ -18,12 +18,8 @@ help: ## list the targets
 
 install: $(VENV)/.installed ## install into .venv (again: nothing to do)
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	-@$(PIP) "pip>=25"
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	@$(KEEP) -c "import torch" 2>/dev/null & $(PIP) --editable .[dev,codec]; code=$$?; wait; exit $$code
-	-@$(KEEP) scripts/compile_modules.py
+$(VENV)/.installed: pyproject.toml requirements.txt constraints.txt
+	@scripts/install.sh $(VENV) $(PYTHON) $(TORCH_INDEX)
 	@touch $@
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus
@@ -41,7 +37,7 @@ results: install ## add what `make small` finished to docs/results/, and write i
 	$(BIN)/python scripts/results.py runs=$(RUNS)/small
 
 test: install ## the default test suite, on all cores
-	$(KEEP) -m pytest -n auto --dist worksteal
+	$(KEEP) -m pytest -n auto --dist worksteal --assert=plain --showlocals
 
 test-slow: install ## every test, the long ones too
 	$(KEEP) -m pytest -n auto --dist worksteal -m "slow or not slow"
@@ -70,13 +66,17 @@ shrink: install ## how small the public networks become (an hour or more, resume
 schema: install ## read the configuration's keys from the signatures again (after a change of an argument)
 	$(BIN)/python scripts/write_schema.py
 
-lint: install ## format, style and types: silent when all is well
+$(VENV)/.linted: $(VENV)/.installed
+	@$(PIP) --editable .[lint]
+	@touch $@
+
+lint: $(VENV)/.linted ## format, style and types: silent when all is well
 	@$(BIN)/python -m ruff format --quiet --check audioprune tests scripts || \
 	  { echo "not formatted: make format"; exit 1; }
 	@$(BIN)/python -m ruff check --quiet audioprune tests scripts
 	@$(BIN)/python -m mypy --no-error-summary
 
-format: install ## format the code
+format: $(VENV)/.linted ## format the code
 	$(BIN)/python -m ruff format audioprune tests scripts
 	$(BIN)/python -m ruff check --fix audioprune tests scripts
 

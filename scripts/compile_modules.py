@@ -1,36 +1,37 @@
 """Compile once, on all cores, what every process would compile for itself: modules and kernels.
 
-    python scripts/compile_modules.py
+    python scripts/compile_modules.py torch|others|project
 
-``make install`` runs it. It imports every module of the package, so that bytecode lies beside the
-sources that are really used, calls every compiled kernel once, so that numba's cache is full, and
-lets pytest rewrite the assertions of the tests, which every process of ``make test`` would do.
-What cannot be imported is left to the process that needs it.
+``scripts/install.sh`` runs it: ``torch`` and ``others`` as soon as these packages are unpacked,
+``project`` at the end. Modules that are really used are imported, so that bytecode lies beside
+them, the tests are compiled, and every compiled kernel is called once, so that numba's cache is
+full. What cannot be imported is left to the process that needs it.
 """
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import importlib
 import multiprocessing
-import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-# Packages that only the tests and the command line import, or that are imported late.
-LATE = (
-    *("pytest", "hypothesis", "xdist.workermanage", "librosa", "vl_convert", "pesq"),
-    *("pystoi", "scipy.signal", "scipy.stats", "torch.utils.flop_counter", "accelerate"),
-    *("hydra.main", "av", "constriction", "yaml"),
+TORCH = ("torch", "torch._dynamo", "torch.utils.flop_counter")
+# Of the other packages only what imports no torch, which is not yet whole when these are compiled.
+OTHERS = (
+    *("scipy.signal", "scipy.stats", "numba", "librosa", "librosa.feature", "vl_convert"),
+    *("pesq", "pystoi", "constriction", "soundfile", "soxr"),
+    *("pytest", "hypothesis", "xdist.workermanage", "hydra.main", "rich.live", "av", "yaml"),
+    *("optuna", "joblib", "psutil"),
 )
-# Large ones, each imported by a process of its own beside the others: that of every optimiser, and
-# those with kernels that are compiled as they are imported.
-LARGE = ("torch._dynamo", "librosa.feature")
+PROJECT = (*OTHERS, *TORCH, "torchaudio", "accelerate")
 
 
 def import_all(names: Iterable[str]) -> None:
@@ -40,13 +41,15 @@ def import_all(names: Iterable[str]) -> None:
             importlib.import_module(name)
 
 
-def import_everything() -> None:
-    """Import the modules of the package and those of ``LATE``."""
+def import_project() -> None:
+    """Import the modules of the package, and compile those of the tests."""
     import audioprune
 
     found = pkgutil.walk_packages(audioprune.__path__, "audioprune.")
-    names = [*LATE, *(module.name for module in found)]
+    names = [*PROJECT, *(module.name for module in found)]
     import_all(name for name in names if not name.endswith(("__main__", "optim.kernels")))
+    for folder in ("tests", "scripts"):
+        compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 def compile_group_steps(dtype_name: str) -> None:
@@ -94,25 +97,15 @@ def compile_intelligibility() -> None:
         stoi(pair), estoi(pair)
 
 
-def rewrite_tests(part: int, parts: int) -> None:
-    """Collect a part of the test files, for pytest keeps what it has rewritten."""
-    import pytest
-
-    files = sorted(Path(__file__).resolve().parent.parent.glob("tests/**/test_*.py"))
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        pytest.main(["--collect-only", "-p", "no:xdist", *map(str, files[part::parts])])
-
-
-def main() -> None:
-    """Import here, then compile in one process per part."""
-    import_everything()
+def compile_project() -> None:
+    """Import torch and numba here, then compile in one process per part, the longest first."""
+    import_all(("torch", "numba", "scipy.signal"))
     parts: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
+        (compile_kmeans_and_wavenet, ()),
+        (import_project, ()),
         (compile_group_steps, ("float32",)),
         (compile_group_steps, ("float64",)),
-        (compile_kmeans_and_wavenet, ()),
         (compile_intelligibility, ()),
-        *((import_all, ((name,),)) for name in LARGE),
-        *((rewrite_tests, (part, 2)) for part in range(2)),
     ]
     forked = multiprocessing.get_context("fork")
     children = [forked.Process(target=part, args=arguments) for part, arguments in parts]
@@ -120,6 +113,15 @@ def main() -> None:
         child.start()
     for child in children:
         child.join()
+
+
+def main() -> None:
+    """Compile the part that is named."""
+    part = sys.argv[1]
+    if part == "project":
+        compile_project()
+    else:
+        import_all({"torch": TORCH, "others": OTHERS}[part])
 
 
 if __name__ == "__main__":

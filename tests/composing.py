@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, _utils, base, grammar_parser
 
@@ -21,7 +22,10 @@ from audioprune import schema
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _load = ConfigRepository.load_config
 _embed = ConfigLoaderImpl._embed_result_config
+_merge = ConfigLoaderImpl._compose_config_from_defaults_list
+_get_mode = Hydra.get_mode
 _LOADED: dict[tuple[str, tuple[str, ...]], Any] = {}
+_MERGED: dict[tuple[str, tuple[str, ...]], DictConfig] = {}
 _parsed = lru_cache(maxsize=4096)(grammar_parser.parse)  # the same few hundred texts come again
 
 
@@ -39,6 +43,8 @@ def loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigRepository, "load_config", _load_once)
         patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", _merge_once)
+        patch.setattr(Hydra, "get_mode", _mode_if_given)
         for user in (base, _utils):
             patch.setattr(user, "parse", _parsed)
         yield
@@ -64,6 +70,23 @@ def _load_once(repository: ConfigRepository, config_path: str) -> Any:
     if key not in _LOADED:
         _LOADED[key] = _load(repository, config_path)
     return copy.copy(_LOADED[key])
+
+
+def _merge_once(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
+    """Merge the files of one list once, before any key of a command line is set."""
+    places = tuple(source.full_path() for source in repo.get_sources())
+    if any(place.startswith("file://") for place in places):
+        return _merge(loader, defaults, repo)
+    key = (repr(defaults), places)
+    if key not in _MERGED:
+        _MERGED[key] = _merge(loader, defaults, repo)
+    return copy.deepcopy(_MERGED[key])
+
+
+def _mode_if_given(hydra: Any, config_name: str | None, overrides: list[str]) -> Any:
+    """Say what ``hydra.mode`` is, for which Hydra composes all once more; no file here sets it."""
+    given = any(word.startswith(("hydra.mode", "--config", "+hydra.mode")) for word in overrides)
+    return _get_mode(hydra, config_name, overrides) if given else None
 
 
 def _embed_copy(result: Any, package: str | None) -> Any:

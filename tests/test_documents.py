@@ -252,6 +252,18 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
         slow=True,
     ),
+    Line("enhance checkpoint=small.apz in=talk.wav out=clean.wav"),
+    Line("export checkpoint=small.apz out=small_frame.onnx", slow=True),
+    Line("export checkpoint=small.apz out=small_c", slow=True),
+    Line("apply checkpoint=vad.apz in=talk.wav out=speech.csv"),
+    Line("export checkpoint=vad.apz out=vad.onnx", slow=True),
+    Line("export checkpoint=vad.apz out=vad_c", slow=True),
+    Line(
+        "export checkpoint=runs/prune/<run> out=codes",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
     Line(
         "export checkpoint=runs/prune/<run> out=enhancer",
         (),

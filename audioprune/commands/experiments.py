@@ -49,7 +49,7 @@ def run(
     if is_muted() or swept:
         return status
     done = "already finished, nothing done again" if status == "cached" else "finished"
-    note(f"{folder}: {done}\n")
+    note(f"{shorter(folder)}: {done}\n")
     show([short_table(folder)], [_ALL_COLUMNS])
     closing = closing_line(folder)
     if closing and shown_form() == "table":

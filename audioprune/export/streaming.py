@@ -34,7 +34,7 @@ from audioprune.export.rewrite import FrameTooShort, Rewriter, grouped
 from audioprune.export.rules import apply
 from audioprune.export.steps import alone, at_once, stepwise
 from audioprune.export.trace import Traced, trace, values_of
-from audioprune.protocols import Costed, StreamsFrames, StreamsPart
+from audioprune.protocols import Costed, HasExampleSeconds, StreamsFrames, StreamsPart
 
 LENGTHS = (5, 12)
 """Frames of the two signals that a streaming form is compared on."""
@@ -265,6 +265,16 @@ def inputs_of(
     frames = inputs[0].shape[time_dim]
     others = (_axis_of(value, frames, time_dim) for value in inputs[1:])
     return inputs, (time_dim, *others)
+
+
+def positions_per_second(model: nn.Module) -> float | None:
+    """Return the positions along time of a second of input; None where it is not said."""
+    if not isinstance(model, Costed):
+        return None
+    if not isinstance(model, HasExampleSeconds):
+        return model.frames_per_second
+    first = tree_leaves(model.example_input())[0]
+    return float(first.shape[model.time_dim] / model.example_seconds())
 
 
 def _axis_of(value: Tensor, frames: int, time_dim: int) -> int:

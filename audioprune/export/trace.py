@@ -116,9 +116,9 @@ def out_of_place(graph: fx.Graph) -> None:
         if plain is None or not isinstance(node.args[0], fx.Node) or _is_view(node.args[0]):
             continue
         node.target, before = plain, node.args[0]
-        before.replace_all_uses_with(
-            node, lambda user, own=node: user is not own and places[user] > places[own]
-        )
+        for user in list(before.users):
+            if places[user] > places[node]:
+                user.replace_input_with(before, node)
 
 
 def _plain_target(node: fx.Node) -> Any:

@@ -24,7 +24,13 @@ from audioprune.export.running import FileModel, Score, scored
 from audioprune.export.runtimes import int8 as int8_tools
 from audioprune.export.runtimes.onnx_file import Session, streaming_graph, whole_graph
 from audioprune.export.runtimes.script import loaded, script_of
-from audioprune.export.streaming import LENGTHS, StreamingModel, inputs_of, streaming_of
+from audioprune.export.streaming import (
+    LENGTHS,
+    StreamingModel,
+    inputs_of,
+    positions_per_second,
+    streaming_of,
+)
 from audioprune.export.timing import (
     Function,
     Timing,
@@ -37,7 +43,6 @@ from audioprune.export.timing import (
 )
 from audioprune.export.trace import trace
 from audioprune.files import sha256, write_atomic
-from audioprune.protocols import Costed
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "c": ""}
 INT8 = {"onnx": ("dynamic", "static"), "c": ("weights",)}
@@ -174,8 +179,8 @@ def _form(
     frames_per_second: float | None,
     wants_stream: bool,
 ) -> _Form:
-    if frames_per_second is None and isinstance(model, Costed):
-        frames_per_second = model.frames_per_second
+    if frames_per_second is None:
+        frames_per_second = positions_per_second(model)
     if wants_stream:
         part, stream = streaming_of(model, example, time_dim)
         inputs, axes, frame = stream.example, stream.time_dims, stream.frame

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.signal import lfilter
 
 from audioprune.errors import ConfigError, DataError
 
@@ -63,6 +62,8 @@ def loudness_lufs(signal: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
 
 def k_weighted(signal: np.ndarray) -> np.ndarray:
     """Return a signal of 48 kHz after the K-weighting: the shelf of the head, then a high-pass."""
+    from scipy.signal import lfilter  # slow to import, and reports without clips do without
+
     return lfilter(*_HIGH_PASS, lfilter(*_SHELF, signal.astype(np.float64)))
 
 

@@ -96,8 +96,8 @@ class Inspection:
     records: tuple[Record, ...]
 
     def __str__(self) -> str:
-        size = f"{self.disk_bytes} bytes, {len(self.records)} tensors"
-        lines = [f"{self.path}: {size}, format {_version(self.records)}"]
+        told = f"{self.disk_bytes} bytes, {len(self.records)} tensors"
+        lines = [f"{self.path}: {told}, format {_version(self.records)}"]
         lines += [f"config {json.dumps(self.config)}", f"meta {json.dumps(self.meta)}"]
         for record in self.records:
             levels = f" K={record.levels}" if record.levels else ""

@@ -134,12 +134,12 @@ PAGES: dict[str, Page] = {
         ),
         (
             ("everything under runs/", "report runs=runs"),
-            ("one run", "report runs=runs/prune out=reports/mine"),
+            ("again and again while a sweep runs", "report runs=runs/prune watch=true"),
             ("several folders", "report 'runs=[runs/p2,runs/p4]' out=reports/both"),
             ("one paper's tables and claims", "report runs=runs/p2 report=p2 out=reports/p2"),
             ("parts of it", "report runs=runs/p2 report=p2 'report.only=[table1,claims]'"),
         ),
-        ("runs", "out", "report.kind", "report.claims"),
+        ("runs", "out", "report.claims", "clips", "watch"),
     ),
     "info": Page(
         (

@@ -137,13 +137,40 @@ class ModelFacts:
     def _bytes_fp32(self) -> float:
         return 4 * self._params()
 
+    def _grid_bits(self) -> tuple[float, float]:
+        """Return the bits of all uniform grids, at a fixed length and at the codes' entropy."""
+        paper = ideal = 0.0
+        mask = self.loaded.mask.state_dict() if self.loaded.mask is not None else {}
+        state = self.loaded.model.state_dict()
+        for name, form in (self.loaded.codebooks or {}).items():
+            if not form.has_zero:
+                continue
+            values, keep = state[name].numpy(), np.ones(tuple(state[name].shape), dtype=bool)
+            keep = mask[name].numpy() if name in mask else keep
+            width = math.ceil(math.log2(form.levels))
+            scales, zeros = form.scales.numpy(), form.zeros.numpy()
+            side = scales.size * (32 + (width if form.levels % 2 == 0 else 0))
+            apart = np.split(np.moveaxis(values, form.axis, 0), scales.size)
+            kept = np.split(np.moveaxis(keep, form.axis, 0), scales.size)
+            codes = [
+                np.rint(part[where] / scale) + int(zero)
+                for part, where, scale, zero in zip(apart, kept, scales, zeros, strict=True)
+            ]
+            _, counts = np.unique(np.concatenate(codes), return_counts=True)
+            paper += int(keep.sum()) * width + side
+            ideal += entropy_bits(counts) + side
+            ideal += entropy_bits(np.array([keep.sum(), keep.size - keep.sum()]))
+        return paper, ideal
+
     def _storage_rows(self) -> Iterator[tuple[np.ndarray, np.ndarray, bool, bool]]:
-        """Yield (values, kept positions, quantised, parameter) of every tensor."""
+        """Yield (values, kept positions, quantised, parameter) of what lies on no grid."""
         mask = self.loaded.mask.state_dict() if self.loaded.mask is not None else {}
         parameters = {name for name, _ in self.loaded.model.named_parameters()}
         for name, tensor in self.loaded.model.state_dict().items():
             keep = np.ones(tuple(tensor.shape), dtype=bool)
             quantised = name in (self.loaded.codebooks or {})
+            if quantised and self.loaded.codebooks[name].has_zero:
+                continue  # see _grid_bits
             if name in mask:
                 keep = mask[name].numpy()
             elif name in parameters and (quantised or tensor.dim() > 1):
@@ -153,7 +180,7 @@ class ModelFacts:
             yield tensor.numpy(), keep, quantised, name in parameters
 
     def _bytes_paper(self) -> float:
-        bits = 0.0
+        bits = self._grid_bits()[0]
         for values, keep, quantised, parameter in self._storage_rows():
             if parameter:
                 levels = len(np.unique(values[keep])) if quantised else 0
@@ -163,7 +190,7 @@ class ModelFacts:
         return bits / 8
 
     def _bytes_ideal(self) -> float:
-        bits = 0.0
+        bits = self._grid_bits()[1]
         for values, keep, quantised, _ in self._storage_rows():
             kept = int(keep.sum())
             bits += entropy_bits(np.array([kept, keep.size - kept]))

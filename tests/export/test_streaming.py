@@ -8,13 +8,14 @@ from torch import nn
 
 from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
-from audioprune.export.streaming import streaming
+from audioprune.export.streaming import positions_per_second, streaming
 from audioprune.models.ddsp import DDSP
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
 from audioprune.models.lstm import LSTM
 from audioprune.models.tcnn import TCNN
 from audioprune.models.wavenet import WaveNet
+from audioprune.models.zoo.silero_vad import SileroVAD
 
 TINY_WAVENET = {"layers": 4, "cycles": 2, "residual": 4, "gate": 4, "skip": 4, "end": 4}
 
@@ -238,6 +239,11 @@ def test_a_model_with_steps_of_its_own_is_streamed_by_them():
     wrong.step = lambda frame, state: (frame[:, :1], state)
     with pytest.raises(ConfigError, match="depends on the length"):  # what its layers say
         streaming(wrong)
+
+
+def test_positions_in_a_second_are_those_of_the_input():
+    assert positions_per_second(SileroVAD()) == 16000.0 and positions_per_second(Steps()) == 10.0
+    assert positions_per_second(nn.Linear(3, 3)) is None
 
 
 def test_items_of_the_batch_may_be_frames():

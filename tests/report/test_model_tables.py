@@ -53,6 +53,20 @@ def test_the_table_of_all_models(make_run) -> None:
     assert all(row["scale"] for row in table.rows)
 
 
+def test_the_table_names_quantizers_where_a_row_does(make_run) -> None:
+    run = make_run("a").scores("mixture", 0.5, 1.4).scores("compressed", 0.6, 1.6)
+    run.scores("uncompressed", 0.6, 1.6).size("uncompressed")
+    run.size("compressed", quantizer="uniform, 4 bits, per channel", bits=4.0)
+    table = score_table(final(entries(load_jobs(run.folder.parent))))
+    assert [column.header for column in table.columns][-4:-2] == ["Quantizer", "Bits"]
+    found = {row["title"]: (row["quantizer"], row["bits"]) for row in table.rows}
+    assert found == {
+        "Mixture": ("-", "-"),
+        "FDNN uncompressed": ("-", "-"),
+        "FDNN compressed": ("uniform, 4 bits, per channel", "4"),
+    }
+
+
 def test_scores_without_snr_and_of_other_metrics(make_run) -> None:
     run = make_run("a", "vgg")
     run.row(

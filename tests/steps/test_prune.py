@@ -152,7 +152,10 @@ def test_an_interrupted_analysis_does_no_tensor_twice(
     assert all(torch.equal(straight.mask[name], broken.mask[name]) for name in names)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "tcnn")) for name in MODELS],
+)
 def test_trimming_changes_no_output_and_the_run_goes_on(tmp_path: Path, name: str) -> None:
     run = _run(tmp_path, name)
     if name != "lstm":

@@ -52,7 +52,7 @@ def _events(values: Floats, most: int, low: float, high: float) -> int:
         begin = np.searchsorted(values, (m - 0.5) * low, side="left")
         if begin == values.size:
             break
-        count += np.searchsorted(values, (m - 0.5) * high, side="left") - begin
+        count += int(np.searchsorted(values, (m - 0.5) * high, side="left") - begin)
     return count
 
 

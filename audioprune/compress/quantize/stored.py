@@ -19,7 +19,7 @@ PARTS = ("centroids", "scales", "zeros", "form", "codes")
 
 def as_tensors(forms: Mapping[str, Quantized] | None) -> dict[str, Tensor]:
     """Return the parts of every form as ``PART/NAME``."""
-    named = {}
+    named: dict[str, Tensor] = {}
     for name, form in (forms or {}).items():
         named |= {f"{part}/{name}": tensor for part, tensor in form.tensors().items()}
     return named

@@ -48,7 +48,8 @@ def module_sizes(
     Args:
         model: The model as it is.
         shapes: ``id`` of a parameter or buffer -> its new shape.
-        counting: Normalisations that will go on to count what leaves them.
+        counting: Normalisations that will go on to count what leaves them, and attention of which
+            all heads become narrower.
 
     Returns:
         Module that owns such a tensor -> attribute name -> value, such as ``{"in_features": 3,
@@ -90,7 +91,7 @@ def _sizes_of(
     name: str, module: nn.Module, shapes: Mapping[str, Shape], counts: bool
 ) -> dict[str, Any]:
     if isinstance(module, nn.MultiheadAttention):
-        return _attention_sizes(name, module, shapes)
+        return _attention_sizes(name, module, shapes, counts)
     if isinstance(module, nn.GroupNorm):
         if counts or isinstance(module, CountedGroupNorm):
             return _group_norm_sizes(name, module, shapes)
@@ -137,10 +138,10 @@ def _group_norm_sizes(
 
 
 def _attention_sizes(
-    name: str, module: nn.MultiheadAttention, shapes: Mapping[str, Shape]
+    name: str, module: nn.MultiheadAttention, shapes: Mapping[str, Shape], narrows: bool
 ) -> dict[str, Any]:
-    sizes = attention_sizes(module, shapes)
-    inner = sizes["num_heads"] * module.head_dim
+    sizes = attention_sizes(module, shapes, narrows)
+    inner = sizes["num_heads"] * sizes["head_dim"]
     wanted: dict[str, Shape] = {"in_proj_bias": (3 * inner,)}
     for key, shape in shapes.items():
         if key.endswith("_proj_weight") and key != "in_proj_weight":

@@ -27,7 +27,13 @@ from audioprune.compress.units.declare import (
     tensors_of,
 )
 from audioprune.compress.units.module_sizes import Shape, module_sizes
-from audioprune.compress.units.trimmed_layers import Counted, count_, is_countable
+from audioprune.compress.units.trimmed_layers import (
+    Counted,
+    count_,
+    is_countable,
+    is_narrowed,
+    narrow_,
+)
 from audioprune.compress.units.weight_groups import owner_of
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 
@@ -101,11 +107,11 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
     # work out everything, then change the model
     tensors = tensors_of(model)
     kept = _kept_positions(tensors, removed)
+    narrowed = _narrowed(model, kept)
     shapes = {name: _sliced_shape(name, tensors[name], axes) for name, axes in kept.items()}
     counting = _counting(model, removed)
-    sizes = module_sizes(
-        model, {id(tensors[name]): shape for name, shape in shapes.items()}, counting
-    )
+    wanted = {id(tensors[name]): shape for name, shape in shapes.items()}
+    sizes = module_sizes(model, wanted, [*counting, *narrowed])
     _check_groups(model, kept, sizes)
     fresh = {id(tensors[name]): _sliced(tensors[name], axes) for name, axes in kept.items()}
     # a shared tensor is sliced once and recorded under each of its names
@@ -113,6 +119,8 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
     names = {name: tensor for name, tensor in _all_names(model).items() if id(tensor) in fresh}
     for module in counting:
         count_(module)
+    for attention in narrowed:
+        narrow_(attention)
     _replace_(model, fresh, sizes)
     replaced = {}
     for name, tensor in names.items():
@@ -238,6 +246,33 @@ def _counting(model: nn.Module, removed: Iterable[tuple[UnitSet, Tensor]]) -> li
     names = {part.tensor for each, _ in removed if each.exact for part in each.slices}
     modules = {owner_of(model, name): None for name in sorted(names)}
     return [module for module in modules if is_countable(module)]
+
+
+def _narrowed(model: nn.Module, kept: dict[str, dict[int, Tensor]]) -> list[nn.MultiheadAttention]:
+    """Return the attention whose heads become narrower, not fewer.
+
+    Of heads that were narrowed before, whole ones leave with what they are scaled by.
+    """
+    found = []
+    for path, module in model.named_modules():
+        if not isinstance(module, nn.MultiheadAttention):
+            continue
+        prefix = f"{path}." if path else ""
+        positions = kept.get(f"{prefix}in_proj_weight", kept.get(f"{prefix}q_proj_weight", {}))
+        if 0 not in positions:
+            continue
+        queries = positions[0][positions[0] < module.num_heads * module.head_dim]
+        counts = torch.bincount(queries // module.head_dim, minlength=module.num_heads)
+        if not bool(((counts == 0) | (counts == module.head_dim)).all()):
+            if bool((counts != counts[0]).any()):
+                raise ConfigError(
+                    f"'{path}': expected equally many positions left in every head, got "
+                    f"{counts.tolist()} of {module.head_dim}; let a unit own one of each head"
+                )
+            found.append(module)
+        elif is_narrowed(module):
+            kept[f"{prefix}counted"] = {0: counts.nonzero().flatten()}
+    return found
 
 
 def _is_within(shape: Shape, largest: Shape) -> bool:

@@ -1,8 +1,8 @@
 """Layers that torch cannot make smaller without another result: normalisations and attention.
 
 ``count_`` lets a LayerNorm, GroupNorm or RMSNorm go on to count the units that leave it, as zeros,
-so that trimmed and masked model agree. ``TrimmedAttention`` has fewer heads than its width says.
-Both change the class of a module in place; names of tensors stay.
+so that trimmed and masked model agree. ``TrimmedAttention`` has fewer or narrower heads than its
+width says. Both change the class of a module in place; names of tensors stay.
 """
 
 from __future__ import annotations
@@ -92,7 +92,16 @@ class TrimmedAttention(nn.MultiheadAttention):
 
     It takes what ``nn.MultiheadAttention`` takes, but no biases of keys and values and no zero
     attention.
+
+    Attributes:
+        counted: Where heads became narrower, the width of each before, int64, shape (H,), by which
+            scores go on to be scaled; in the state of the module.
     """
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if is_narrowed(self):  # a snapshot from before the trim knows no count
+            state.setdefault(prefix + _KEY, self.get_buffer(_KEY))
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(
         self,
@@ -112,7 +121,11 @@ class TrimmedAttention(nn.MultiheadAttention):
         elif not self.batch_first:
             query, key, value = (each.transpose(0, 1) for each in (query, key, value))
         q, k, v = (self._heads(each) for each in self._projected(query, key, value))
-        scores = q @ k.transpose(-2, -1) * self.head_dim**-0.5  # (B, H, N, M)
+        scores = q @ k.transpose(-2, -1)  # (B, H, N, M)
+        if is_narrowed(self):
+            scores = scores * self.get_buffer(_KEY).to(scores.dtype).rsqrt()[:, None, None]
+        else:
+            scores = scores * self.head_dim**-0.5
         if attn_mask is not None:
             if attn_mask.dim() == 3:  # one for each item and head
                 attn_mask = attn_mask.view(len(q), -1, *attn_mask.shape[1:])
@@ -172,8 +185,24 @@ def count_like_(model: nn.Module, names: Iterable[str]) -> None:
     for name in names:
         path, _, key = name.rpartition(".")
         module = modules.get(path)
-        if key == _KEY and is_countable(module):
+        if key == _KEY and isinstance(module, nn.MultiheadAttention):
+            narrow_(module)
+        elif key == _KEY and is_countable(module):
             count_(module)
+
+
+def narrow_(module: nn.MultiheadAttention) -> None:
+    """Let attention go on to scale its scores by the width that its heads have now, in place."""
+    if not is_narrowed(module):
+        widths = torch.full(
+            (module.num_heads,), module.head_dim, device=module.out_proj.weight.device
+        )
+        module.register_buffer(_KEY, widths)
+
+
+def is_narrowed(module: nn.Module) -> bool:
+    """Tell whether the heads of an attention became narrower."""
+    return isinstance(module, nn.MultiheadAttention) and _KEY in module._buffers
 
 
 def is_countable(module: nn.Module | None) -> TypeGuard[Counted]:
@@ -188,16 +217,26 @@ def is_countable(module: nn.Module | None) -> TypeGuard[Counted]:
 
 
 def attention_sizes(
-    module: nn.MultiheadAttention, shapes: Mapping[str, tuple[int, ...]]
+    module: nn.MultiheadAttention, shapes: Mapping[str, tuple[int, ...]], narrows: bool = False
 ) -> dict[str, Any]:
-    """Work out what an attention stores when its projections get new shapes."""
+    """Work out what an attention stores when its projections get new shapes.
+
+    Args:
+        module: The attention.
+        shapes: Its tensors' new shapes, by their own names.
+        narrows: Whether all heads stay, with fewer positions each.
+    """
     if "in_proj_weight" in shapes:
         inner, width = shapes["in_proj_weight"][0] // 3, shapes["in_proj_weight"][1]
     else:
         inner, width = shapes["q_proj_weight"]
+    heads = inner // module.head_dim
+    if narrows or is_narrowed(module):
+        heads = shapes[_KEY][0] if _KEY in shapes else module.num_heads
     return {
         "__class__": TrimmedAttention,
-        "num_heads": inner // module.head_dim,
+        "num_heads": heads,
+        "head_dim": inner // max(1, heads),
         "embed_dim": width,
         # torch's own fast path would take the widths for equal
         "_qkv_same_embed_dim": False,

@@ -166,9 +166,9 @@ def _convolution(made: Lowering, node: Any) -> Array:
     rank = len(made.shape(node)) - 2
     if len(made.shape(node.args[0])) != rank + 2 or rank > 2:
         return refuse(node, "of these axes")
-    names = ("stride", "padding", "output_padding", "groups", "dilation")
-    if not turned:
-        names = ("stride", "padding", "dilation", "groups")
+    names = ["stride", "padding", "dilation", "groups"]
+    if turned:
+        names = ["stride", "padding", "output_padding", "groups", "dilation"]
     given = dict(zip(names, node.args[3:], strict=False)) | dict(node.kwargs)
     groups = int(given.get("groups", 1))
     source, fold = made.array(node.args[0]), made.folds.get(node)

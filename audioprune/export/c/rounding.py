@@ -1,7 +1,8 @@
 """The same streaming form with weights of 8 bits: ``rounded_weights(stream)``.
 
 Weights are those of linear, convolutional, embedding and recurrent layers, each output on a grid
-of its own; biases and normalisations stay. The form that was given is not changed.
+of its own; those of few values, biases and normalisations stay. The form that was given is not
+changed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor, fx
 
 from audioprune.export.c.layers import WEIGHTS, weight_layout
 from audioprune.export.c.lowering import name_of
-from audioprune.export.c.weights import CODED, Layout, rounded
+from audioprune.export.c.weights import CODED, Layout, rounded, stored
 from audioprune.export.streaming import StreamingModel
 
 
@@ -26,7 +27,9 @@ def rounded_weights(stream: StreamingModel) -> StreamingModel:
         for part in path:
             value = getattr(value, part)
         tensor = getattr(value, last)
-        if isinstance(tensor, Tensor) and tensor.dim() > 1 and tensor.numel() >= CODED:
+        if not isinstance(tensor, Tensor) or tensor.dim() < 2 or tensor.numel() < CODED:
+            continue
+        if stored(tensor, layout).values is not None:  # else it has few values already
             tensor.data = rounded(tensor, layout)
     return found
 

@@ -26,13 +26,13 @@ from audioprune.export.rows import ExportRow
 from audioprune.export.running import FileModel, Score, scored
 from audioprune.export.streaming import (
     StreamingModel,
+    positions_per_second,
     same_length,
     streaming_of,
     whole_of,
 )
 from audioprune.export.timing import frames_of, gap, longer, noise_db, timed
 from audioprune.files import write_atomic
-from audioprune.protocols import Costed
 
 TOLERANCE = 1e-4
 SECONDS = 10.0
@@ -69,8 +69,8 @@ def export_c(
             torch by more than 1e-4 of the peak; nothing is written.
     """
     folder = Path(folder)
-    if frames_per_second is None and isinstance(model, Costed):
-        frames_per_second = model.frames_per_second
+    if frames_per_second is None:
+        frames_per_second = positions_per_second(model)
     part, stream = (streaming_of if streaming else whole_of)(model, example, time_dim)
     wanted = [_Wish(folder, stream, "float32")]
     if int8:

@@ -26,7 +26,8 @@ from audioprune.report.runs.signs import visible
 FORMATS = ("png", "svg", "pdf")
 SCALE = 3.0
 """Pixels of a png per pixel of 1/96 inch: 288 dots per inch."""
-_IDS = re.compile(r'((?:\bid="|="url\(#)(?:clip|gradient_))(\d+)')
+_IDS = re.compile(r'(\bid="|="url\(#)(clip|gradient_)(\d+)')
+_SIZE = re.compile(r'\b(width|height)="([\d.]+)"')
 _DATA = ("values", "datasets")
 _SCRIPT = Path(__file__).parent.parent / "templates" / "charts.js"
 STYLE = """
@@ -96,9 +97,7 @@ class Chart:
             anchor: Value of ``id``, unlike any other of the page.
             live: Whether it answers to the mouse; otherwise it is a picture alone.
         """
-        picture = re.sub(
-            r'(\bid="|="url\(#)(clip|gradient_)', rf"\1{anchor}-\2", _of_page(self.svg)
-        )
+        picture = _IDS.sub(rf"\1{anchor}-\2\3", _of_page(self.svg))
         still = (
             f'<div class="chart-still" role="img" aria-label="{html.escape(visible(self.alt))}">'
         )
@@ -155,7 +154,9 @@ def svg_of(vega: Mapping[str, Any]) -> str:
     svg = str(vl_convert.vega_to_svg(dict(vega)))
     # The library counts these on from one picture to the next.
     known: dict[str, int] = {}
-    return _IDS.sub(lambda found: f"{found[1]}{known.setdefault(found[2], len(known))}", svg)
+    return _IDS.sub(
+        lambda found: f"{found[1]}{found[2]}{known.setdefault(found[3], len(known))}", svg
+    )
 
 
 def png_of(svg: str) -> bytes:
@@ -166,10 +167,11 @@ def png_of(svg: str) -> bytes:
 
 
 def pdf_of(svg: str) -> bytes:
-    """Return a page of its size."""
+    """Return a page of its size: a pixel is three quarters of a point."""
     import vl_convert
 
-    return bytes(vl_convert.svg_to_pdf(svg))
+    sized = _SIZE.sub(lambda found: f'{found[1]}="{0.75 * float(found[2]):g}"', svg, count=2)
+    return bytes(vl_convert.svg_to_pdf(sized))
 
 
 def _visible(value: Any) -> Any:

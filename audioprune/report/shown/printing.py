@@ -21,6 +21,10 @@ _FIRST = (
 """Columns that are left out before others, in this order."""
 
 
+_CHANGE = "change:"
+"""Beginning of the key of a score's distance to its baseline; the first one is kept longest."""
+
+
 def show(tables: Sequence[Table], where: Sequence[str] = (), notes: bool = True) -> None:
     """Print tables in the form that is wanted.
 
@@ -67,8 +71,14 @@ def grid_of(table: Table, notes: bool = True) -> Grid:
             titles[len(order)] = title
         order += places
     last = len(table.columns)
+    compared = next((each.key for each in table.columns if each.key.startswith(_CHANGE)), "")
+    kept = (compared, compared.removeprefix(_CHANGE))
     columns = [
-        Column(_header(each), each.style in FORMATS, _weight(each.key, place / last))
+        Column(
+            _header(each),
+            each.style in FORMATS,
+            0.5 if each.key in kept else _weight(each.key, place / last),
+        )
         for place, each in enumerate(table.columns)
     ]
     told = [f"[{number}] {note}" for number, note in enumerate(footnotes, 1)]

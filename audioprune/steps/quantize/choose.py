@@ -151,14 +151,14 @@ class Quantize:
         if self.quantizer == "uniform" and self.levels is not None:
             raise ConfigError(
                 f"levels: expected none for a uniform grid, whose bits say how many it has, got "
-                f"{self.levels}; give bits"
+                f"{self.levels}; set levels=null and give bits"
             )
         if self.quantizer == "uniform":
             return
         if self.levels is not None and self.bits is not None:
             raise ConfigError(
-                f"expected levels or bits, got levels={self.levels} and bits={self.bits}; leave "
-                f"one out"
+                f"expected levels or bits, got levels={self.levels} and bits={self.bits}; set "
+                f"one to null"
             )
         own = {"symmetric": True, "per": "tensor", "scale": "least_squares"}
         for name, only in own.items():

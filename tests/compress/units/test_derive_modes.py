@@ -209,3 +209,39 @@ def test_a_constant_example_is_varied() -> None:
     unit_sets_of(model, torch.ones(2, 4))
     assert seen and all(len(each.unique()) == each.numel() for each in seen)
     assert all(bool((each <= 1).all()) for each in seen)
+
+
+class Lengths(nn.Module):
+    """Silences what lies behind the end of each sequence, of which it reads the longest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv1d(2, 6, 1), nn.Conv1d(6, 2, 1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        steps = torch.arange(int(lengths.max()))
+        return self.b(self.a(x) * (steps < lengths.reshape(-1, 1))[:, None])
+
+
+def test_lengths_are_sizes_and_numbers_of_more_axes_are_values() -> None:
+    sets, _ = derive_units(Lengths(), (X, torch.tensor([8, 5, 2])))
+    assert [(each.name, each.exact) for each in sets] == [("a", True)]
+    sets, reasons = derive_units(Lengths(), (X, torch.tensor([[8], [5], [2]])))
+    assert sets == [] and reasons[0].startswith("'a': forward takes its way by a value of 'max'")
+
+
+def test_an_empty_part_of_the_units_ties_nothing() -> None:
+    model = Free(lambda m, x: m.b(torch.cat((m.a(x), m.a(x)[:, :0]), 1)))
+    assert [each.size for each in derive_units(model, X)[0]] == [6]
+
+
+def test_small_outputs_are_compared_in_their_own_scale() -> None:
+    """A loud output beside it does not hide what a quiet one loses."""
+
+    def run(m: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = m.a(x)
+        return 1e8 * m.b(hidden), hidden.shape[1] * m.more(hidden)  # it counts its units
+
+    sets, reasons = derive_units(Free(run, more=nn.Conv1d(6, 2, 1)), X)
+    assert sets == []
+    assert reasons[-1].endswith("as where the code counts its units or knows their number")

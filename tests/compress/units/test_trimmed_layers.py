@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from audioprune.compress.units.declare import Slice, UnitSet
 from audioprune.compress.units.derive import derive_units
 from audioprune.compress.units.trim import resize_, trim_
 from audioprune.compress.units.trimmed_layers import (
@@ -19,6 +21,7 @@ from audioprune.compress.units.trimmed_layers import (
     is_countable,
 )
 from audioprune.compress.units.verify import verify_units
+from audioprune.errors import ConfigError
 
 GENERATOR = torch.Generator().manual_seed(0)
 NORMS: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -144,3 +147,77 @@ def test_whole_heads_and_the_width_leave_an_encoder() -> None:
     assert (attention.num_heads, attention.head_dim, attention.embed_dim) == (3, 2, 5)
     assert attention.in_proj_weight.shape == (18, 5) and model(x).shape == (2, 5, 2)
     assert [each.size for each in derive_units(model, x)[0]] == [5, 3, 6]
+
+
+class Attending(nn.Module):
+    """One attention between two layers."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 8), nn.Linear(8, 2)
+        self.attention = nn.MultiheadAttention(8, heads, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.a(x)
+        return self.b(self.attention(hidden, hidden, hidden)[0])
+
+
+def _rebuilt(model: nn.Module, heads: int) -> nn.Module:
+    """Return a fresh model of the full widths with the state of a trimmed one."""
+    state, fresh = model.state_dict(), Attending(heads).eval()
+    count_like_(fresh, state)
+    resize_(fresh, {name: tuple(value.shape) for name, value in state.items()})
+    fresh.load_state_dict(state)
+    return fresh
+
+
+def test_a_single_head_becomes_narrower() -> None:
+    torch.manual_seed(0)
+    model, x = Attending(1).eval(), torch.randn(2, 5, 3, generator=GENERATOR)
+    sets, _ = derive_units(model, x)
+    inner = next(each for each in sets if each.name == "attention")
+    assert (inner.size, inner.exact, inner.slices[0].index.shape) == (8, True, (8, 3))
+    assert verify_units(model, sets, x, seed=3) <= 1e-5
+    before = copy.deepcopy(model.state_dict())
+    for kept in (torch.arange(8) < 5, torch.arange(5) != 1):
+        trim_(model, derive_units(model, x)[0], {"attention": kept})
+    attention = model.attention
+    assert isinstance(attention, TrimmedAttention)
+    assert (attention.num_heads, attention.head_dim, attention.counted.tolist()) == (1, 4, [8])
+    assert attention.in_proj_weight.shape == (12, 8) and attention.out_proj.weight.shape == (8, 4)
+    assert torch.equal(_rebuilt(model, 1)(x), model(x))
+    # a snapshot of the plain attention has no count
+    small = {k: v for k, v in model.state_dict().items() if not k.endswith("counted")}
+    model.load_state_dict(small)
+    assert "attention.counted" not in before
+
+
+def test_narrower_heads_can_still_leave() -> None:
+    torch.manual_seed(0)
+    model, x = Attending(2).eval(), torch.randn(2, 5, 3, generator=GENERATOR)
+    place = torch.arange(4)[:, None]
+    every = torch.cat([place + 4 * block for block in range(6)], 1)  # of 2 heads and q, k, v
+    columns = UnitSet(
+        "columns",
+        (
+            Slice("attention.in_proj_weight", 0, every),
+            Slice("attention.in_proj_bias", 0, every),
+            Slice("attention.out_proj.weight", 1, every[:, :2], "in"),
+        ),
+    )
+    assert verify_units(model, [columns], x) <= 1e-5
+    uneven = UnitSet(
+        "uneven", tuple(replace(part, index=part.index[:, ::2]) for part in columns.slices)
+    )
+    with pytest.raises(
+        ConfigError, match=r"equally many positions left in every head, got \[3, 4\]"
+    ):
+        trim_(copy.deepcopy(model), [uneven], {"uneven": torch.arange(4) > 0})
+    trim_(model, [columns], {"columns": torch.arange(4) > 1})
+    sets, _ = derive_units(model, x)
+    assert [each.size for each in sets if each.name == "attention"] == [2]
+    assert verify_units(model, sets, x) <= 1e-5
+    trim_(model, sets, {"attention": torch.tensor([False, True])})
+    attention = model.attention
+    assert (attention.num_heads, attention.head_dim, attention.counted.tolist()) == (1, 2, [4])
+    assert torch.equal(_rebuilt(model, 2)(x), model(x))

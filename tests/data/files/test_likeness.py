@@ -91,7 +91,7 @@ def test_each_pair_is_found_once_among_many() -> None:
 def test_many_at_once_find_what_each_pair_by_itself_says() -> None:
     rng = np.random.default_rng(4)
     prints, seconds = [""], [1.0]
-    for number in range(40):
+    for number in range(20):
         length = 0.5 + 0.1 * (number % 3)
         samples = tone(length, number) if number % 2 else _noise(length, number)
         for copy in range(1 + (number % 4 == 0)):
@@ -103,7 +103,7 @@ def test_many_at_once_find_what_each_pair_by_itself_says() -> None:
         for first in range(second):
             if list(alike([prints[first], prints[second]], [seconds[first], seconds[second]])):
                 expected.append((first, second))
-    assert len(expected) >= 10 and list(alike(prints, seconds)) == expected
+    assert len(expected) >= 5 and list(alike(prints, seconds)) == expected
 
 
 def test_fingerprints_are_decoded_as_they_were_written() -> None:

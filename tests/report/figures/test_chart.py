@@ -87,10 +87,12 @@ def test_the_same_chart_gives_the_same_files(chart: Chart, tmp_path: Path) -> No
     assert [path.name for path in (png, svg, pdf)] == ["a.b.png", "a.b.svg", "a.b.pdf"]
     assert png.read_bytes() == other[0].read_bytes() and svg.read_text() == other[1].read_text()
     assert pdf.read_bytes().startswith(b"%PDF-") and pdf.stat().st_size > 5000
+    (box,) = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf.read_bytes())
     width, height = size_of(png)
     root = ElementTree.fromstring(svg.read_text())
     assert (width, height) == (3 * int(root.get("width")), 3 * int(root.get("height")))
     assert width >= 85 / 25.4 * 285, "fine enough for paper"
+    assert [float(each) for each in box] == [width / 4, height / 4], "points: three of four pixels"
     assert not list(tmp_path.rglob("*.tmp*"))
 
 

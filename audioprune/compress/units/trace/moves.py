@@ -92,7 +92,7 @@ def _tie_parts(tape: Tape, axis: Axis, part: int, start: int, step: int) -> None
         tape.atoms.pin(axis.ids, f"{tape.where} takes every {step}. position of it")
     elif part == 1:
         tape.atoms.pin(axis.ids, f"{tape.where} takes one position of it")
-    elif len(axis.ids) % part == 0 and start % part == 0:
+    elif part and len(axis.ids) % part == 0 and start % part == 0:
         blocks = axis.ids.reshape(-1, part)
         for block in blocks[1:]:
             tape.unite_positions(blocks[0], block)

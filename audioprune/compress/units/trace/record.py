@@ -26,8 +26,15 @@ from audioprune.compress.weight_norm import copy_of
 
 _READS_VALUE = "_local_scalar_dense"  # what if, int(), float() and item() come to
 _TAKES_VALUES = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
-_RULE_FAILS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-_TRAINING_FAILS = (*_RULE_FAILS, ArithmeticError)
+_FAILS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _RULES = {**math.RULES, **moves.RULES, **layers.RULES}
 
 
@@ -85,7 +92,7 @@ def _run_in_training(
     tape.training, crossed = True, list(tape.atoms.crossed)
     try:
         outputs = _run(twin, tape, args, kwargs)
-    except _TRAINING_FAILS:
+    except _FAILS:
         return  # a batch of one has no statistics
     finally:
         tape.atoms.crossed = crossed
@@ -93,6 +100,12 @@ def _run_in_training(
         # so that no other tensor gets the id of one of its parameters
         tape.kept.append(twin)
     tape.pin_all(outputs, "its output leaves the model in training mode")
+
+
+def _are_sizes(tensor: Tensor) -> bool:
+    """Tell whether an input says how long others are, which is no more a value than a shape."""
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    return whole and tensor.dim() < 2
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -106,7 +119,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._tape = tape
         # by id, with the tensor, so that no id is given twice, and the operation that made it
-        self._of_inputs = {id(tensor): (tensor, "input") for tensor in tensors_in(inputs)}
+        values = [tensor for tensor in tensors_in(inputs) if not _are_sizes(tensor)]
+        self._of_inputs = {id(tensor): (tensor, "input") for tensor in values}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -138,7 +152,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._pin_chosen(name, args)
             try:
                 rule(tape, func, args, kwargs, out)
-            except _RULE_FAILS:
+            except _FAILS:
                 followed = False  # arguments of a form that the rule does not know
         if not followed:
             if labelled:
