@@ -25,7 +25,7 @@ _embed = ConfigLoaderImpl._embed_result_config
 _merge = ConfigLoaderImpl._compose_config_from_defaults_list
 _get_mode = Hydra.get_mode
 _LOADED: dict[tuple[str, tuple[str, ...]], Any] = {}
-_MERGED: dict[tuple[str, tuple[str, ...]], DictConfig] = {}
+_MERGED: dict[tuple[str, tuple[str, ...]], DictConfig | None] = {}
 _parsed = lru_cache(maxsize=4096)(grammar_parser.parse)  # the same few hundred texts come again
 
 
@@ -73,14 +73,17 @@ def _load_once(repository: ConfigRepository, config_path: str) -> Any:
 
 
 def _merge_once(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
-    """Merge the files of one list once, before any key of a command line is set."""
+    """Merge the files of a list that comes again once, before any key of a command is set."""
     places = tuple(source.full_path() for source in repo.get_sources())
     if any(place.startswith("file://") for place in places):
         return _merge(loader, defaults, repo)
     key = (repr(defaults), places)
-    if key not in _MERGED:
-        _MERGED[key] = _merge(loader, defaults, repo)
-    return copy.deepcopy(_MERGED[key])
+    if key not in _MERGED:  # most lists come once, and need no copy
+        _MERGED[key] = None
+        return _merge(loader, defaults, repo)
+    kept = _MERGED[key] or _merge(loader, defaults, repo)
+    _MERGED[key] = kept
+    return copy.deepcopy(kept)
 
 
 def _mode_if_given(hydra: Any, config_name: str | None, overrides: list[str]) -> Any:
