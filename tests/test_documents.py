@@ -157,6 +157,18 @@ COMMANDS = (
         "quantize checkpoint=runs/train/<run> pipeline=quantize_uniform",
         (*QUICK, *FEW, *MADE, "training.batch_size=4", "pipeline.bits=2"),
         (("runs/train/<run>", "{trained}"), ("tuning_epochs=2", "tuning_epochs=1")),
+        slow=True,
+    ),
+    Line(
+        "train experiment=p2/lstm_desk pipeline=train",
+        (*QUICK, *FEW, *MADE, "model.width=4", "training.batch_size=4"),
+        slow=True,
+    ),
+    Line(
+        "quantize pipeline=quantize_uniform scoring.metrics",
+        (*QUICK, *FEW, *MADE),
+        (("runs/train/<run>", "{trained}"),),
+        slow=True,
     ),
     Line(
         "quantize pipeline=quantize_uniform pipeline.quantizer=kmeans",
@@ -255,7 +267,6 @@ COMMANDS = (
     Line("enhance checkpoint=small.apz in=talk.wav out=clean.wav"),
     Line("export checkpoint=small.apz out=small_frame.onnx", slow=True),
     Line("export checkpoint=small.apz out=small_c", slow=True),
-    Line("apply checkpoint=vad.apz in=talk.wav out=speech.csv"),
     Line("export checkpoint=vad.apz out=vad.onnx", slow=True),
     Line("export checkpoint=vad.apz out=vad_c", slow=True),
     Line(

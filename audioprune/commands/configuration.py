@@ -76,7 +76,9 @@ def typed(overrides: Any) -> list[str]:
     """
     from omegaconf import ListConfig, OmegaConf
 
-    given = OmegaConf.to_container(overrides) if isinstance(overrides, ListConfig) else overrides
+    given: Any = overrides
+    if isinstance(overrides, ListConfig):
+        given = OmegaConf.to_container(overrides)
     chosen = os.environ.get(FROM_FILE, "").split()
     return [str(item) for item in given if item not in chosen]
 

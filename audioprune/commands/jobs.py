@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 from audioprune import schema
 from audioprune.commands.configuration import differences, filled, typed
 from audioprune.commands.messages import explain, first_line, note, say
-from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
+from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
 from audioprune.progress import among_jobs
+from audioprune.terminal.live import seconds_text
 from audioprune.terminal.streams import is_quiet
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
@@ -52,7 +54,7 @@ def job(config: Any) -> float | list[float] | None:
     overrides = typed(hydra.overrides.task)
     swept = hydra.mode == RunMode.MULTIRUN
     record: dict[str, Any] = {"folder": folder, "verb": verb, "overrides": overrides}
-    code, value = 0, None
+    code, value, began = 0, None, time.monotonic()
     try:
         with among_jobs(_side_by_side(hydra)) if swept else nullcontext():
             record["status"] = _work(verb, config, Path(folder), overrides, swept)
@@ -65,7 +67,7 @@ def job(config: Any) -> float | list[float] | None:
         record["status"] = "interrupted" if code == 130 else "failed"
         record["reason"] = first_line(error)
     if swept:
-        note(_job_line(hydra.job.num, record))
+        note(_job_line(hydra.job.num, record, time.monotonic() - began))
         _record(config, hydra, {**record, "code": code})
     if verb in EXPERIMENTS and code in _REFUSALS and not swept:
         from audioprune.experiment.run_folder import drop_refused
@@ -98,10 +100,14 @@ def _side_by_side(hydra: Any) -> bool:
     return "BasicLauncher" not in str(hydra.launcher.get("_target_"))
 
 
-def _job_line(number: Any, record: Mapping[str, Any]) -> str:
-    """Say in one line how a job of a sweep ended."""
-    name, words = Path(record["folder"]).name, " ".join(record["overrides"])
-    return f"job {number}: {record['status']}, {name}: {words}"
+def _job_line(number: Any, record: Mapping[str, Any], seconds: float) -> str:
+    """Say in one line how a job of a sweep ended, by what the sweep varies."""
+    varied = os.environ.get(SWEPT, "").split()
+    own = [word for word in record["overrides"] if word.lstrip("+").partition("=")[0] in varied]
+    words = " ".join(own or record["overrides"])
+    took = f"{record['status']} in {seconds_text(seconds)}"
+    reason = f": {record['reason']}" if "reason" in record else ""
+    return f"job {number}: {took}, {words} ({Path(record['folder']).name}){reason}"
 
 
 def _work(

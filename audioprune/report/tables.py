@@ -18,10 +18,11 @@ from audioprune.experiment.rows import finite_or_none, read_number
 from audioprune.files import write_atomic
 from audioprune.report.runs.corpora import UNTOLD_CORPUS
 from audioprune.report.runs.entry import Value
+from audioprune.report.runs.signs import visible
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t")
 Cell = Value | str | int | float | None
 
 
@@ -340,7 +341,8 @@ def plain_number(value: float) -> str:
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return CSV text; None becomes an empty cell and a float six significant digits.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    A text that a spreadsheet would run as a formula gets an apostrophe before it, and signs that
+    no one can see are shown.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -352,7 +354,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _safe_cell(cell: Any) -> Any:
     if isinstance(cell, float):
         return plain_number(cell)
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+    if not isinstance(cell, str):
+        return cell
+    cell = visible(cell)
+    if not cell.startswith(_FORMULA):
         return cell
     return cell if cell == "-" or read_number(cell) is not None else f"'{cell}"
 

@@ -35,11 +35,6 @@ _SHORT_GROUPS = {
 }
 
 
-def asked_for_help(words: Sequence[str]) -> bool:
-    """Tell whether the words of a command line ask for help: ``--help`` or ``key=?``."""
-    return bool(set(FLAGS) & set(words)) or any(word.endswith("=?") for word in words)
-
-
 def help_text(verb: str, words: Sequence[str], columns: int, title: str) -> str:
     """Return the page that the words ask for.
 

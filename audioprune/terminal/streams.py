@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -54,6 +52,8 @@ def cells(text: str) -> int:
 
 
 def _cells_of(letter: str) -> int:
+    import unicodedata
+
     if unicodedata.combining(letter):
         return 0
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
@@ -86,6 +86,8 @@ def is_rich(stream: TextIO | None = None) -> bool:
 
 def width(most: int = MOST_COLUMNS) -> int:
     """Return how many columns a line may have: those of the terminal, and not too many."""
+    import shutil  # slow to import
+
     found = shutil.get_terminal_size((most, 24)).columns
     return max(_LEAST_COLUMNS, min(most, found))
 
@@ -196,7 +198,7 @@ def guarded(on_lost_errors: Callable[[], None] = lambda: None) -> Iterator[None]
     for stream in before:
         _allow_any_name(stream)
     out, err = Guard(before[0], 1, _stop), Guard(before[1], 2, on_lost_errors)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
         out.flush()

@@ -122,13 +122,14 @@ def test_csv_is_for_machines() -> None:
     assert read[1]["STOI (%)"] == "n/a" and read[1]["notes"] == "STOI: n/a: silence"
 
 
-@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
 def test_no_cell_of_a_csv_is_a_formula(sign: str) -> None:
     evil = f"{sign}cmd|' /C calc'!A0"
     read = list(csv.reader(io.StringIO(csv_text([evil, "b"], [[evil, -1.5], ["-", "-2.5"]]))))
     assert read == [[f"'{evil}", "b"], [f"'{evil}", "-1.5"], ["-", "-2.5"]]
     table = _table({"name": evil, "stoi": Value(-0.1), "size": None})
     (row,) = csv.DictReader(io.StringIO(to_csv(table)))
+    assert next(csv.reader(io.StringIO(csv_text(["\r\x1b"], [])))) == ["␍␛"]
     assert row["Model"] == f"'{evil}" and row["STOI (%)"] == "-10"
 
 

@@ -7,10 +7,10 @@ import shlex
 import pytest
 from composing import composed, hydra_started
 
-from audioprune.cli import VERBS
+from audioprune.cli import VERBS, _asks_for_help
 from audioprune.commands.own_model import own_words
 from audioprune.errors import ConfigError
-from audioprune.terminal.help import MOST_LINES, asked_for_help, closest_text, help_text
+from audioprune.terminal.help import MOST_LINES, closest_text, help_text
 from audioprune.terminal.index import HYDRA_GROUPS, read_index
 from audioprune.terminal.pages import PAGES
 
@@ -119,5 +119,5 @@ def test_an_unknown_topic_is_an_error_that_names_the_closest() -> None:
 
 
 def test_help_is_asked_for_in_two_ways() -> None:
-    assert asked_for_help(["--help"]) and asked_for_help(["seed=?"]) and asked_for_help(["-h"])
-    assert not asked_for_help(["seed=1", "-m"])
+    assert _asks_for_help(["--help"]) and _asks_for_help(["seed=?"]) and _asks_for_help(["-h"])
+    assert not _asks_for_help(["seed=1", "-m"])

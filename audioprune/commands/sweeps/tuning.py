@@ -117,7 +117,8 @@ def _swept(root: Any) -> list[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    texts = list(map(str, OmegaConf.to_container(root.hydra.overrides.task)))
+    given: Any = OmegaConf.to_container(root.hydra.overrides.task)
+    texts = list(map(str, given))
     parsed = OverridesParser.create().parse_overrides(texts)
     return [text for text, each in zip(texts, parsed, strict=True) if each.is_sweep_override()]
 

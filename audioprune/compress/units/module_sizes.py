@@ -6,7 +6,8 @@ sizes. A module of no listed type has to read its sizes from its tensors.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -29,6 +30,8 @@ _COMMON = (
     "embed_dim",
     "embedding_dim",
 )
+# a name that says that a number is the size of a state, and not how many layers there are
+_OF_STATES = re.compile(r"^(?!.*layer).*(hid|rnn|lstm|gru|state|units)")
 _GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1, nn.LSTMCell: 4, nn.GRUCell: 3, nn.RNNCell: 1}
 
 
@@ -43,7 +46,8 @@ def module_sizes(
     """Work out the attributes that modules will store when some tensors get new shapes.
 
     A module that is none of torch's and stores a size under the name that its layers use, such as
-    ``hidden_size``, follows them if all layers of that size change alike.
+    ``hidden_size``, follows them if all layers of that size change alike; the size of a state of
+    recurrent layers follows under any name that says so, such as ``hidden_dim``.
 
     Args:
         model: The model as it is.
@@ -84,7 +88,27 @@ def _followed(
             new = {sizes.get(each, {}).get(key, value) for each in same}
             if isinstance(value, int) and len(new) == 1 and new != {value}:
                 followed.setdefault(module, {})[key] = new.pop()
+        for key, size in _hidden_sizes(module, sizes):
+            followed.setdefault(module, {})[key] = size
     return followed
+
+
+def _hidden_sizes(
+    module: nn.Module, sizes: Mapping[nn.Module, Mapping[str, Any]]
+) -> Iterator[tuple[str, int]]:
+    """Yield the sizes of states that a module stores under a name of its own.
+
+    Such are ``hidden_dim`` and ``n_rnn``, of which it makes the states that its recurrent layers
+    begin with.
+    """
+    layers = [each for each in module.modules() if isinstance(each, nn.RNNBase | nn.RNNCellBase)]
+    for key, value in vars(module).items():
+        if type(value) is not int or key in _COMMON or not _OF_STATES.search(key.lower()):
+            continue
+        same = [each for each in layers if each is not module and each.hidden_size == value]
+        new = {sizes.get(each, {}).get("hidden_size", value) for each in same}
+        if len(new) == 1 and new != {value}:
+            yield key, new.pop()
 
 
 def _sizes_of(

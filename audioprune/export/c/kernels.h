@@ -249,7 +249,8 @@ static inline void ap_rfft(float *real, float *imag, const float *x, size_t rows
       for (i = 0; i < n; i++) {
         a += x[r * n + i] * table[at];
         b -= x[r * n + i] * table[n + at];
-        at = (at + k) % n;
+        at += k; /* k is at most half a turn */
+        if (at >= n) at -= n;
       }
       real[r * bins + k] = a;
       imag[r * bins + k] = b;

@@ -89,11 +89,13 @@ class Axis:
                 axis |= {"labelAlign": "right", "labelBaseline": "middle"}
             axis |= {"labelOverlap": False}
         else:
-            axis |= {"tickCount": self.count, "grid": self.grid is not False}
+            axis |= {"grid": self.grid is not False}
         if self.ticks is not None:
             axis |= {"values": list(self.ticks), "labelOverlap": False}
             axis["labelExpr"] = chosen_text(self.ticks, "datum.value")
-        elif self.label:
+        elif not self.names:
+            axis["tickCount"] = self.count  # beside values it would leave some of them out
+        if self.label:
             axis["labelExpr"] = self.label
         return axis
 

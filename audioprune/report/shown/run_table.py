@@ -46,8 +46,9 @@ def run_table(found: Sequence[Entry], name: str = "models") -> Table:
         name: Name of the table.
     """
     metrics = main_metrics(found)
-    rows = tuple(_row(entry, found, metrics) for entry in found)
-    config = dict.fromkeys(key for row in rows for key in row if key.startswith(_CONFIG))
+    config = dict.fromkeys(f"{_CONFIG}{key}" for entry in found for key in entry.config)
+    blank: dict[str, Cell] = dict.fromkeys(config, "-")
+    rows = tuple(blank | _row(entry, found, metrics) for entry in found)
     columns = [Column("title", "Model")]
     columns += [Column(key, key.rpartition(".")[2].removeprefix(_CONFIG)) for key in config]
     columns += _SIZES

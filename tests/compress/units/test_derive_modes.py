@@ -245,3 +245,9 @@ def test_small_outputs_are_compared_in_their_own_scale() -> None:
     sets, reasons = derive_units(Free(run, more=nn.Conv1d(6, 2, 1)), X)
     assert sets == []
     assert reasons[-1].endswith("as where the code counts its units or knows their number")
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_single_step_shows_the_units_of_a_recurrent_layer(kind: Any) -> None:
+    model = Free(lambda m, x: m.b(m.rnn(x[:, :, :1].mT)[0].mT), rnn=kind(2, 6, batch_first=True))
+    assert [(each.name, each.size) for each in derive_units(model, X)[0]] == [("rnn", 6)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.derive import derive_units
 from audioprune.compress.units.module_sizes import Shape, module_sizes
-from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.trim import resize_, trim_
 from audioprune.errors import ConfigError
 
 
@@ -108,3 +108,28 @@ def test_a_size_that_two_layers_have_and_one_keeps_stays() -> None:
     sets, reasons = derive_units(model, torch.randn(2, 3, 4))
     assert [each.name for each in sets] == ["conv", "last"]
     assert any(why.startswith("'rnn': the masked and the trimmed model do not") for why in reasons)
+
+
+class Stated(nn.Module):
+    """Begins with a state whose size it stores under a name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden_dim, self.n_rnn, self.rnn_layers, self.hop = 5, 5, 5, 5
+        self.rnn, self.out = nn.LSTMCell(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(len(x), self.hidden_dim), torch.zeros(len(x), self.n_rnn)
+        return self.out(self.rnn(x, state)[0])
+
+
+def test_the_size_of_a_state_follows_under_any_name_that_says_so() -> None:
+    model, x = Stated(), torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    sets, _ = derive_units(model, x)
+    assert [(each.name, each.size) for each in sets] == [("rnn", 5)]
+    trim_(model, sets, {"rnn": torch.arange(5) < 3})
+    assert (model.hidden_dim, model.n_rnn, model.rnn_layers, model.hop) == (3, 3, 5, 5)
+    fresh = Stated()
+    resize_(fresh, {name: tuple(each.shape) for name, each in model.state_dict().items()})
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(fresh(x), model(x))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.theme import Key, key_of, level_key
 from audioprune.report.figures.views import (
     Axis,
@@ -66,6 +67,14 @@ def test_whole_axes_have_whole_ticks_alone(values: list[float], ticks: list[int]
     axis = whole_axis("Epoch", values)
     assert [tick for tick in axis.ticks if tick <= axis.high] == ticks[: len(axis.ticks)]
     assert all(float(tick).is_integer() for tick in axis.ticks)
+
+
+def test_all_ticks_of_an_axis_are_drawn() -> None:
+    axis = whole_axis("Epoch", [0, 10])
+    rows = [{"x": each, "y": 1.0, "name": "a"} for each in range(11)]
+    svg = Chart(sheet([view(axis, Axis("Loss"), [lines(rows, key_of(["a"]))])])).svg
+    assert [f"{tick:g}" for tick in axis.ticks] == ["0", "2", "4", "6", "8", "10"]
+    assert all(f">{tick:g}</text>" in svg for tick in axis.ticks)
 
 
 def test_numbers_are_printed_as_they_are_read() -> None:

@@ -265,18 +265,24 @@ def _counted_norms(model: nn.Module) -> Iterator[str]:
 
 
 def _tie_recurrent(model: nn.Module, tape: Tape) -> None:
-    """Unite unit u of all layers and directions of a recurrent module, which share their size."""
+    """Unite unit u of all layers and directions of a recurrent module, which share their size.
+
+    A single step does not show that what is written is also read.
+    """
+    own = tape.atoms.own
     for name, module in model.named_modules():
-        if not isinstance(module, nn.RNNBase):
+        if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
             continue
         prefix = f"{name}." if name else ""
         hidden = []
         for key, _ in module.named_parameters(recurse=False):
-            if key.startswith("weight_hh") and (prefix + key, 1) in tape.atoms.own:
-                hidden.append(tape.atoms.own[prefix + key, 1])
-            for dim in (0, 1):
-                ids = tape.atoms.own.get((prefix + key, dim))
-                if ids is not None and module.proj_size:
-                    tape.atoms.pin(ids, "a recurrent layer with a projection cannot be trimmed")
+            rows, columns = own.get((prefix + key, 0)), own.get((prefix + key, 1))
+            if isinstance(module, nn.RNNBase) and module.proj_size:
+                for ids in (rows, columns):
+                    if ids is not None:
+                        why = "a recurrent layer with a projection cannot be trimmed"
+                        tape.atoms.pin(ids, why)
+            elif key.startswith("weight_hh") and rows is not None and columns is not None:
+                hidden += [columns, *rows.reshape(-1, len(columns))]
         for ids in hidden[1:]:
             tape.atoms.unite(hidden[0], ids, name)
