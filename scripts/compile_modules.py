@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 TORCH = ("torch", "torch._dynamo", "torch.utils.flop_counter")
 # Of the other packages only what imports no torch, which is not yet whole when these are compiled.
 OTHERS = (
-    *("scipy.signal", "scipy.stats", "numba", "librosa", "vl_convert"),
+    *("scipy.signal", "scipy.stats", "numba", "librosa.filters", "vl_convert"),
     *("pesq", "pystoi", "constriction", "soundfile", "soxr"),
     *("pytest", "hypothesis", "xdist.workermanage", "hydra.main", "rich.live", "av", "yaml"),
     *("optuna", "joblib", "psutil"),
