@@ -114,13 +114,16 @@ _OF_REFUSED = {".hydra", ".lock", "env.json", "run.json", "status.json"}
 def drop_refused(folder: Path) -> None:
     """Remove a run folder in which no step was begun, and the empty folders above it.
 
-    The folder that the user works in stays, whatever is in it.
+    The folder that the user works in stays, whatever is in it, and so do those above it.
     """
-    if not folder.is_dir() or not {entry.name for entry in folder.iterdir()} <= _OF_REFUSED:
+    here = Path.cwd()
+    if not folder.is_dir() or here.is_relative_to(folder.resolve()):
+        return
+    if not {entry.name for entry in folder.iterdir()} <= _OF_REFUSED:
         return
     shutil.rmtree(folder, ignore_errors=True)
     for above in (folder.parent, folder.parent.parent):
-        if Path.cwd().is_relative_to(above.resolve()):
+        if here.is_relative_to(above.resolve()):
             return
         with suppress(OSError):  # other runs are in it
             above.rmdir()

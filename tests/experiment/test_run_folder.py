@@ -152,3 +152,5 @@ def test_a_folder_in_which_nothing_was_done_goes(
     monkeypatch.chdir(here)
     drop_refused(here / "eval" / "refused")
     assert here.exists() and not list(here.iterdir())
+    drop_refused(Path("."))
+    assert here.exists()

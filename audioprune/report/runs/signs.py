@@ -13,8 +13,9 @@ _TURNS = (range(0x202A, 0x202F), range(0x2066, 0x206A))
 def visible(text: str) -> str:
     """Return a text whose control signs are seen, such as ``␛`` for ESC.
 
-    Line ends and tabs stay. Half of a surrogate pair, as in the name of a file that is no text,
-    and what turns the direction of text become a replacement sign.
+    Line ends and tabs stay. Half of a surrogate pair, as in the name of a file that is no text, is
+    written as the terminal writes it, ``\\udce9``; what turns the direction of text becomes a
+    replacement sign.
     """
     return text if text.isprintable() else "".join(map(_seen, text))
 
@@ -23,5 +24,7 @@ def _seen(sign: str) -> str:
     code = ord(sign)
     if code < 32:
         return sign if sign in "\n\t" else chr(0x2400 + code)
-    hidden = 127 <= code < 160 or 0xD800 <= code < 0xE000
+    if 0xD800 <= code < 0xE000:
+        return f"\\u{code:04x}"
+    hidden = 127 <= code < 160
     return "\ufffd" if hidden or any(code in turn for turn in _TURNS) else sign

@@ -12,7 +12,7 @@ from audioprune.report.runs.signs import visible
     [
         ("a\x1b[31mb", "a\u241b[31mb"),
         ("a\nb\tc\r", "a\nb\tc\u240d"),
-        ("\udc80", "\ufffd"),
+        ("\udc80", "\\udc80"),
         ("\x7f\x85", "\ufffd\ufffd"),
         ("\u202egnp.exe\u2066", "\ufffdgnp.exe\ufffd"),
         ("Füße 音 ±", "Füße 音 ±"),
