@@ -2,8 +2,8 @@
 
     python scripts/compile_modules.py torch|others|project
 
-``scripts/install.sh`` runs it: ``torch`` and ``others`` as soon as these packages are unpacked,
-``project`` at the end. Modules that are really used are imported, so that bytecode lies beside
+``scripts/install.sh`` runs it: ``torch`` as soon as that is unpacked, then ``others`` and
+``project`` side by side. Modules that are really used are imported, so that bytecode lies beside
 them, the tests are compiled, and every compiled kernel is called once, so that numba's cache is
 full. What cannot be imported is left to the process that needs it.
 """

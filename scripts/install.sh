@@ -26,10 +26,16 @@ keep() {
   PYTHONDONTWRITEBYTECODE='' "$@"
 }
 
-# What fails in the background fails again, and is said, in the last step.
+# What fails in the background fails again, and is said, in a later step.
 others() {
-  $with install $flags --no-deps --requirement requirements.txt &&
-    keep "$venv/bin/python" scripts/compile_modules.py others
+  $with install $flags --no-deps --requirement requirements.txt
+}
+
+# Looks at every dependency, and makes the command.
+whole() {
+  "$venv/bin/python" -c "import pip" 2>/dev/null || $with install $flags pip
+  keep "$venv/bin/python" -m pip install $flags --no-build-isolation --editable .[test,codec] ||
+    keep "$venv/bin/python" -m pip install $flags --editable .[test,codec]
 }
 
 others &
@@ -37,8 +43,10 @@ $with install $flags ${index:+--index-url "$index"} torch
 keep "$venv/bin/python" -W ignore scripts/compile_modules.py torch || true  # without numpy it warns
 wait $! || echo "trying the versions that this platform has" >&2
 
-"$venv/bin/python" -c "import pip" 2>/dev/null || $with install $flags pip
+# The package's own modules and kernels need both, but not the command.
 export PYTHONWARNINGS=ignore
-keep "$venv/bin/python" -m pip install $flags --no-build-isolation --editable .[test,codec] ||
-  keep "$venv/bin/python" -m pip install $flags --editable .[test,codec]
-keep "$venv/bin/python" scripts/compile_modules.py project || true
+keep "$venv/bin/python" scripts/compile_modules.py project &
+compiling=$!
+whole
+keep "$venv/bin/python" scripts/compile_modules.py others || true
+wait $compiling || true

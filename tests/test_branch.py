@@ -167,7 +167,10 @@ def _kill_at(count: int, part: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind", "options"),
-    [("side", "SameSizeBaseline", SMALL), ("budget", "FitBudget", BUDGET)],
+    [
+        ("side", "SameSizeBaseline", SMALL),
+        pytest.param("budget", "FitBudget", BUDGET, marks=pytest.mark.slow),
+    ],
 )
 def test_a_branch_killed_anywhere_ends_in_the_same_bits(
     tmp_path: Path, name: str, kind: str, options: dict[str, Any]

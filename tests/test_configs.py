@@ -138,6 +138,7 @@ def test_systems_of_a_listening_test_have_names_of_the_users_own() -> None:
     assert config.systems == {"DCAE": "runs/a", "DCAE_pr": "runs/b"}
 
 
+@pytest.mark.slow
 def test_every_value_that_a_sweep_tries_is_accepted_by_its_pipeline() -> None:
     space = OmegaConf.load(CONF / "tune" / "smallest.yaml").tune.space
     assert set(space) <= set(options_of("pipeline"))

@@ -21,6 +21,7 @@ def _passes(wanted: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:]
 
 
+@pytest.mark.slow
 def test_trainings_and_cuts_work_on_another_device() -> None:
     _passes("(training and dcae) or (trimming and vgg)")
 

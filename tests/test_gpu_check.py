@@ -37,6 +37,7 @@ def test_every_part_of_it_runs_here(tmp_path: Path) -> None:
     assert found["processes", "fdnn"]["skipped"] == "expected two CUDA devices"
 
 
+@pytest.mark.slow
 def test_a_network_with_a_discriminator_has_parity_too(tmp_path: Path) -> None:
     out = tmp_path / "found.jsonl"
     words = ["--networks", "dcae", "--parts", "parity", "--out", str(out)]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from composing import composed, hydra_started
 from torch import nn
@@ -47,6 +48,7 @@ def test_the_page_is_that_of_the_stored_numbers() -> None:
     assert PAGE.read_text() == page_text(NETWORKS, found)
 
 
+@pytest.mark.slow
 def test_commands_of_the_plans_compose() -> None:
     with hydra_started():
         for name, network in NETWORKS.items():

@@ -153,6 +153,7 @@ TUNED = [
 ]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_tunes_ends_with_its_front_and_goes_on(
     line: list[str],
     tmp_path: Path,
@@ -313,6 +314,7 @@ def test_notes_about_data_are_plain_lines(
     assert "FDNN" in found.out and "|" not in found.out and "wrote" not in found.err
 
 
+@pytest.mark.slow
 def test_a_users_model_in_the_current_folder_is_compressed(
     line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

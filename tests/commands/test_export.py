@@ -35,6 +35,7 @@ def recording(path: Path, rate: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_samples_in_and_out_on_a_recording(capsys):
     recording(Path("a.wav"), 16000)
     words = ("transform=inside", "streaming=true", "audio=a.wav", "shown=json", "out=m.pt")

@@ -33,7 +33,7 @@ def test_a_quoted_word_gives_the_same_text(value: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=12))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_whatever_is_proposed_gives_the_same_text(value: str) -> None:
     word = quoted("root", value)
     assert not word or _read(word) == value

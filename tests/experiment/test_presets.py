@@ -117,7 +117,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[list[
     monkeypatch.setattr(
         experiments,
         "run",
-        lambda config, folder, overrides, differs: found.append(differs) or "finished",
+        lambda config, folder, overrides, differs, swept: found.append(differs) or "finished",
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

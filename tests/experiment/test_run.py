@@ -427,6 +427,7 @@ def test_a_polite_stop_saves_and_resumes(
     assert rows(tmp_path / "r") == rows(straight)
 
 
+@pytest.mark.slow
 def test_a_stop_within_the_last_pass_still_finishes_that_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

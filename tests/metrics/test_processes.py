@@ -15,6 +15,7 @@ import pytest
 from audioprune.metrics import processes
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 def test_interrupt_ends_all_processes(tmp_path):
     """A program without a main guard imports torch first; Ctrl-C reaches it alone."""

@@ -37,6 +37,7 @@ def test_size_is_that_of_densenet_121(classes, channels, size):
     assert sum(p.dim() == 4 for p in model.parameters()) + 1 == 121
 
 
+@pytest.mark.slow
 def test_shapes_of_ten_seconds():
     with torch.device("meta"):
         model = DenseNet()

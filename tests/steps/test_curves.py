@@ -43,6 +43,7 @@ def test_curves_are_written_for_every_metric_and_change_nothing(tmp_path: Path) 
         assert validation.of(run.model) == pytest.approx(base)
 
 
+@pytest.mark.slow
 def test_the_analysis_in_distillers_shape(tmp_path: Path) -> None:
     run = signal_run(tmp_path)
     SensitivityCurves(

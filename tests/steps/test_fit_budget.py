@@ -18,7 +18,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 BETAS = [0.0, 0.25, 0.5, 1.0]
 
 
-@pytest.mark.parametrize(("structured", "epochs"), [(False, 0), (True, 0), (False, 2)])
+@pytest.mark.parametrize(
+    ("structured", "epochs"),
+    [(False, 0), (True, 0), pytest.param(False, 2, marks=pytest.mark.slow)],
+)
 def test_the_budget_is_kept_and_the_chosen_file_is_the_run_s_model(
     tmp_path: Path, structured: bool, epochs: int
 ) -> None:
@@ -84,6 +87,7 @@ def test_rows_say_over_how_many_items_their_means_run(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_budget_ends_the_same_without_building_twice(tmp_path: Path) -> None:
     step = FitBudget("loss", 0.2, candidates=4, betas=BETAS, finetune_epochs=2)
     whole = signal_run(tmp_path / "whole")

@@ -221,6 +221,7 @@ def test_a_run_killed_behind_its_training_takes_it_from_there(
     assert trainings == ["finetune"] and rows(tmp_path / "killed")[0]["shared"]
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_one_that_does_the_same_training(
     tmp_path: Path,
     trainings: list[str],

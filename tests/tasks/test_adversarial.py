@@ -221,7 +221,10 @@ def test_the_discriminator_has_its_own_learning_rate() -> None:
     )
 
 
-@pytest.mark.parametrize(("norm", "stop_at"), [("batch", 4), ("virtual", 3), ("spectral", 3)])
+@pytest.mark.parametrize(
+    ("norm", "stop_at"),
+    [("batch", 4), ("virtual", 3), pytest.param("spectral", 3, marks=pytest.mark.slow)],
+)
 def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(
     tmp_path: Path, norm: str, stop_at: int
 ) -> None:

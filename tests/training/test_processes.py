@@ -236,6 +236,7 @@ def test_plain_values(found: tuple[Any, list[Any]]) -> None:
     assert "rank 1 than in rank 0 (differs in seed)" in main[6]
 
 
+@pytest.mark.slow
 def test_failures_are_told_by_one_process(tmp_path: Path) -> None:
     def diverging(group: Processes) -> None:
         poison = 3 if group.index else None

@@ -48,6 +48,7 @@ def _power(signal: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
     return np.abs(np.fft.rfft(frames * get_window("hann", n_fft))).T ** 2
 
 
+@pytest.mark.slow  # importing librosa takes seconds
 @pytest.mark.parametrize(
     "features",
     [

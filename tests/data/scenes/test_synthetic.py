@@ -38,6 +38,7 @@ def test_a_corpus_is_written_once_and_read_as_class_folders(tmp_path: Path) -> N
     assert not [note for note in data.notes if "warning" not in note]
 
 
+@pytest.mark.slow
 def test_a_chosen_folder_holds_one_recipe(tmp_path: Path) -> None:
     data = SyntheticScenes(tmp_path / "mine", cache_dir=str(tmp_path / "cache"), **TINY)
     data.prepare()

@@ -160,6 +160,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(
     assert _hashes(other) == _hashes(made)
 
 
+@pytest.mark.slow
 def test_two_processes_may_make_it_at_once(made: SyntheticSpeech, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     done = context.Queue()

@@ -117,6 +117,7 @@ def test_lazy_layers_are_initialised_by_the_example_always_alike() -> None:
     assert torch.equal(one.a.weight, built("Lazy", **EXAMPLE).a.weight)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_the_one_within() -> None:
     assert type(built("compiled", **EXAMPLE)) is Net
 

@@ -115,6 +115,7 @@ class Functions(nn.Module):
         return torch.stack([run(rows) for run in FUNCTIONS], 1).unflatten(0, values.shape[:2])
 
 
+@pytest.mark.slow
 @compiled
 def test_every_function_equals_torch(tmp_path):
     options = {"format": "c", "streaming": False, "time_dim": 1}
@@ -189,6 +190,7 @@ def test_codes_of_all_widths_stay_packed(tmp_path):
         assert words in text, words
 
 
+@pytest.mark.slow
 @compiled
 def test_weights_of_eight_bits_are_written_beside(tmp_path):
     model = Folded().eval()
@@ -232,6 +234,7 @@ class Trimmed(nn.Module):
         return rows.unflatten(0, values.shape[:2])
 
 
+@pytest.mark.slow
 @compiled
 def test_layers_that_were_trimmed_equal_torch(tmp_path):
     options = {"format": "c", "streaming": True, "time_dim": 1}

@@ -199,7 +199,12 @@ def test_masked_equals_trimmed(make):
     _close(stream(trimmed, frames), masked(frames))
 
 
-@every_model
+@pytest.mark.parametrize(
+    "make",
+    # TCNN has so many sets that it takes as long as the others together.
+    [pytest.param(MODELS[name], marks=[pytest.mark.slow] * (name == "tcnn")) for name in MODELS],
+    ids=MODELS,
+)
 @torch.no_grad()
 def test_every_exact_set_alone_is_exact(make):
     model = _trained(make)

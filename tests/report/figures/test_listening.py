@@ -46,6 +46,7 @@ def test_one_listener_says_not_available() -> None:
     assert "n/a" in means and "60.00" in means and "nan" not in means.lower()
 
 
+@pytest.mark.slow
 def test_files_are_written_and_repeat(tmp_path: Path) -> None:
     written = write_listening(_statistics(), tmp_path / "a")
     names = [path.name for path in written]

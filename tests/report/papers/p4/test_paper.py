@@ -655,6 +655,7 @@ def test_the_slides_are_judged_at_their_own_setting(network, reported) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn(jobs, tmp_path) -> None:
     drawn = draw(P4Evidence(jobs, {}), tmp_path / "out")
     assert [figure.png.stem for figure in drawn] == [
