@@ -127,7 +127,10 @@ def test_every_tool_composes(verb: str) -> None:
     schema.check(composed(verb))
 
 
-@pytest.mark.parametrize(("verb", "group"), [("report", "report"), ("info", "model")])
+@pytest.mark.parametrize(
+    ("verb", "group"),
+    [("report", "report"), pytest.param("info", "model", marks=pytest.mark.slow)],
+)
 def test_every_tool_composes_with_every_option(verb: str, group: str) -> None:
     for option in options_of(group):
         schema.check(composed(verb, f"{group}={option}", *NEEDS.get(option, [])))

@@ -346,7 +346,9 @@ def test_it_ends_when_nothing_can_go(make) -> None:
     assert found[-1]["units_per_set"] == {"inner": 7, "gru": 7} and len(found) < 9
 
 
-@pytest.mark.parametrize(("mode", "kills"), [("trim", (9, 22)), ("mask", (30,))])
+@pytest.mark.parametrize(
+    ("mode", "kills"), [("trim", (9, 22)), pytest.param("mask", (30,), marks=pytest.mark.slow)]
+)
 def test_a_killed_lottery_ends_in_the_same_bits(make, mode: str, kills: tuple[int, ...]) -> None:
     whole, plain = make("whole", rounds=2, mode=mode)
     start(whole, plain)

@@ -188,7 +188,7 @@ def test_a_pipeline_packs_what_the_mask_keeps(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("write", [4, 9, 14])
+@pytest.mark.parametrize("write", [pytest.param(4, marks=pytest.mark.slow), 9, 14])
 def test_killed_trainings_end_in_the_same_bits(tmp_path: Path, write: int) -> None:
     steps = {
         "train": step(

@@ -152,6 +152,7 @@ class Folded(nn.Module):
         return torch.randn(1, 4, 20, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 @compiled
 def test_normalisations_go_into_the_layer_before_them(tmp_path):
     (row,) = export(Folded().eval(), tmp_path / "net", format="c", streaming=True)
@@ -161,6 +162,7 @@ def test_normalisations_go_into_the_layer_before_them(tmp_path):
     assert row.rom_bytes == 4 * floats  # nothing of the normalisations is left
 
 
+@pytest.mark.slow
 @compiled
 def test_codes_of_all_widths_stay_packed(tmp_path):
     model, generator = Folded().eval(), torch.Generator().manual_seed(3)
