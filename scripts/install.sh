@@ -4,9 +4,9 @@
 #     scripts/install.sh VENV PYTHON [TORCH_INDEX]
 #
 # torch and all else are unpacked side by side, each in one process. What else there is stands with
-# its versions in requirements.txt, so that nothing has to be searched for; the last step lets pip
-# look at every dependency, and brings what a platform needs besides. Nothing is compiled that is
-# not imported: pip would compile all of it, one module after the other.
+# its versions in requirements.txt, so that nothing has to be searched for. Then pip looks at every
+# dependency, and brings what a platform needs besides, while the modules that are imported are
+# compiled: pip would compile all of them, one after the other.
 set -eu
 venv=$1 python=$2 index=${3:-}
 cd "$(dirname "$0")/.."
