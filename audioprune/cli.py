@@ -136,8 +136,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 def _completion_script(arguments: list[str]) -> int:
     """Print the script of a shell."""
-    from audioprune.terminal.complete import SHELLS
-    from audioprune.terminal.shells import script
+    from audioprune.terminal.shells import SHELLS, script
 
     shell = arguments[0] if arguments else ""
     if shell not in SHELLS:
