@@ -7,7 +7,6 @@ does is in audioprune.commands.
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import sys
 import time
@@ -181,7 +180,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
         text = unknown_name("value", streams.plain(shown), streams.FORMS)
         print(f"error: format: {text}", file=sys.stderr, flush=True)
         return ConfigError.exit_code
-    if verb == "doctor" and any("experiment=" in item for item in arguments):
+    if _rehearses(verb, arguments):
         verb, arguments = "prune", [*(a for a in arguments if a != REHEARSE), REHEARSE]
     if REHEARSE in arguments:
         arguments = [*arguments, *_NO_FOLDER]
@@ -209,6 +208,11 @@ def run_verb(verb: str, arguments: list[str]) -> int:
                 release()
 
 
+def _rehearses(verb: str, arguments: list[str]) -> bool:
+    """Tell whether doctor is asked what an experiment would take."""
+    return verb == "doctor" and any("experiment=" in item for item in arguments)
+
+
 def _level_of(arguments: list[str]) -> tuple[str, list[str]]:
     """Return how much is to be said, and the words without it."""
     levels = [_LEVELS[item] for item in arguments if item in _LEVELS]
@@ -231,8 +235,7 @@ def _form_of(verb: str, arguments: list[str]) -> tuple[str, list[str]]:
 
     Some verbs have a key of this name, which stays.
     """
-    rehearses = verb == "doctor" and any("experiment=" in item for item in arguments)
-    if verb in _OWN_FORMAT and not rehearses:
+    if verb in _OWN_FORMAT and not _rehearses(verb, arguments):
         return "", arguments
     forms = [item.partition("=")[2] for item in arguments if item.startswith("format=")]
     rest = [item for item in arguments if not item.startswith("format=")]
@@ -245,7 +248,6 @@ def _code_of(verb: str) -> int:
 
     try:
         _refuse_odd_bytes(sys.argv)
-        _print_any_name()
         _compose_and_run(verb)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
@@ -316,12 +318,6 @@ def _refuse_odd_bytes(arguments: list[str]) -> None:
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             remedy = "rename the file or folder, or link to it by another name"
             raise ConfigError(f"expected a command line in UTF-8, got {ascii(argument)}; {remedy}")
-
-
-def _print_any_name() -> None:
-    """Let names that are not UTF-8 be printed with their odd bytes spelled out."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":  # torchrun -m audioprune.cli
