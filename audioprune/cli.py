@@ -192,10 +192,12 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     words = own_words(verb, words, choices)
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
-    # A sweep says itself where its processes record their jobs, and which folder it tunes in.
-    variables = {TRACE: trace, SWEEP_LOG: "", TUNE_FOLDER: "", FROM_FILE: " ".join(choices)}
+    # A sweep says itself where its processes record their jobs, what it varies, and which folder
+    # it tunes in.
+    variables = {SWEEP_LOG: "", SWEPT: "", TUNE_FOLDER: ""}
+    variables |= {TRACE: trace, FROM_FILE: " ".join(choices)}
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
-    variables |= {streams.SHOWN: shown, streams.LEVEL: level, SWEPT: " ".join(_varied(words))}
+    variables |= {streams.SHOWN: shown, streams.LEVEL: level}
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -219,15 +221,6 @@ def _level_of(arguments: list[str]) -> tuple[str, list[str]]:
     inherited = os.environ.get(streams.LEVEL, "")
     rest = [item for item in arguments if item not in _LEVELS]
     return levels[-1] if levels else inherited, rest
-
-
-def _varied(words: list[str]) -> list[str]:
-    """Return the keys that a sweep may vary: those of values with a comma or a call."""
-    parts = [word.partition("=") for word in words]
-    plain = [
-        (key.lstrip("+"), value) for key, _, value in parts if value[:1] not in tuple("[{'\"")
-    ]
-    return [key for key, value in plain if "," in value or value.endswith(")")]
 
 
 def _form_of(verb: str, arguments: list[str]) -> tuple[str, list[str]]:
