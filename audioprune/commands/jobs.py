@@ -110,9 +110,7 @@ def _job_line(number: Any, record: Mapping[str, Any], seconds: float) -> str:
     return f"job {number}: {took}, {words} ({Path(record['folder']).name}){reason}"
 
 
-def _work(
-    verb: str, config: Any, folder: Path, overrides: Sequence[str], swept: bool = False
-) -> str:
+def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str], swept: bool) -> str:
     """Run the module of a verb and return how the job ended."""
     config = filled(config, overrides)
     if verb in EXPERIMENTS and config.runtime.rehearse:
@@ -141,10 +139,9 @@ def _show_jobs(records: Sequence[Mapping[str, Any]]) -> None:
     if not folders:
         return
     from audioprune.commands.quoting import word
-    from audioprune.report import short_table
-    from audioprune.report.shown.printing import show
+    from audioprune.report.shown.printing import show_runs
 
-    show([short_table(folders)], ["format=csv prints all columns"])
+    show_runs(folders)
     runs = Path(os.path.relpath(folders[0].parent))
     note(f"\nnext    audioprune report {word('runs', runs)}")
 
