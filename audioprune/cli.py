@@ -128,9 +128,14 @@ def _help(verb: str, words: list[str]) -> int:
     try:
         print(help_text(verb, words, streams.width(), VERBS[verb]))
     except ConfigError as error:
-        print(f"error: {streams.plain(error)}", file=sys.stderr)
-        return error.exit_code
+        return _refused(error)
     return 0
+
+
+def _refused(error: ConfigError) -> int:
+    """Say in one line what is wrong with a command line, and return the exit code."""
+    print(f"error: {streams.plain(error)}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def _completion_script(arguments: list[str]) -> int:
@@ -139,10 +144,9 @@ def _completion_script(arguments: list[str]) -> int:
 
     shell = arguments[0] if arguments else ""
     if shell not in SHELLS:
-        got = f"'{streams.plain(shell)}'" if shell else "none"
-        text = f"error: completion: expected {', '.join(SHELLS)}, got {got}; name your shell"
-        print(text, file=sys.stderr)
-        return 2
+        got = f"'{shell}'" if shell else "none"
+        expected = f"expected {', '.join(SHELLS)}, got {got}"
+        return _refused(ConfigError(f"completion: {expected}; name your shell"))
     print(script(shell), end="")
     return 0
 
@@ -177,9 +181,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     level, arguments = _level_of(arguments)
     shown, arguments = _form_of(verb, arguments)
     if shown not in ("", *streams.FORMS):
-        text = unknown_name("value", streams.plain(shown), streams.FORMS)
-        print(f"error: format: {text}", file=sys.stderr, flush=True)
-        return ConfigError.exit_code
+        return _refused(ConfigError(f"format: {unknown_name('value', shown, streams.FORMS)}"))
     if _rehearses(verb, arguments):
         verb, arguments = "prune", [*(a for a in arguments if a != REHEARSE), REHEARSE]
     if REHEARSE in arguments:

@@ -19,6 +19,7 @@ from audioprune import schema
 from audioprune.commands.configuration import differences, filled, typed
 from audioprune.commands.messages import explain, first_line, note, say
 from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, TUNE_FOLDER
+from audioprune.errors import CheckpointError, ConfigError, DataError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
 from audioprune.progress import among_jobs
@@ -29,8 +30,8 @@ EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
 ON_AUDIO = ("generate", "enhance", "apply")
 """Verbs whose modules are in a folder of their own."""
-_REFUSALS = (2, 3, 4)
-"""Codes of what is refused, see messages.py; of a sweep the folder stays, for its list."""
+_REFUSALS = tuple(kind.exit_code for kind in (ConfigError, DataError, CheckpointError))
+"""Codes of what is refused; of a sweep the folder stays, for its list."""
 _STATES = ("finished", "cached", "failed")
 
 
