@@ -7,7 +7,6 @@ does is in audioprune.commands.
 from __future__ import annotations
 
 import difflib
-import io
 import os
 import sys
 import time
@@ -129,22 +128,25 @@ def _help(verb: str, words: list[str]) -> int:
     try:
         print(help_text(verb, words, streams.width(), VERBS[verb]))
     except ConfigError as error:
-        print(f"error: {streams.plain(error)}", file=sys.stderr)
-        return error.exit_code
+        return _refused(error)
     return 0
+
+
+def _refused(error: ConfigError) -> int:
+    """Say in one line what is wrong with a command line, and return the exit code."""
+    print(f"error: {streams.plain(error)}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def _completion_script(arguments: list[str]) -> int:
     """Print the script of a shell."""
-    from audioprune.terminal.complete import SHELLS
-    from audioprune.terminal.shells import script
+    from audioprune.terminal.shells import SHELLS, script
 
     shell = arguments[0] if arguments else ""
     if shell not in SHELLS:
-        got = f"'{streams.plain(shell)}'" if shell else "none"
-        text = f"error: completion: expected {', '.join(SHELLS)}, got {got}; name your shell"
-        print(text, file=sys.stderr)
-        return 2
+        got = f"'{shell}'" if shell else "none"
+        expected = f"expected {', '.join(SHELLS)}, got {got}"
+        return _refused(ConfigError(f"completion: {expected}; name your shell"))
     print(script(shell), end="")
     return 0
 
@@ -179,10 +181,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     level, arguments = _level_of(arguments)
     shown, arguments = _form_of(verb, arguments)
     if shown not in ("", *streams.FORMS):
-        text = unknown_name("value", streams.plain(shown), streams.FORMS)
-        print(f"error: format: {text}", file=sys.stderr, flush=True)
-        return ConfigError.exit_code
-    if verb == "doctor" and any("experiment=" in item for item in arguments):
+        return _refused(ConfigError(f"format: {unknown_name('value', shown, streams.FORMS)}"))
+    if _rehearses(verb, arguments):
         verb, arguments = "prune", [*(a for a in arguments if a != REHEARSE), REHEARSE]
     if REHEARSE in arguments:
         arguments = [*arguments, *_NO_FOLDER]
@@ -194,10 +194,12 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     words = own_words(verb, words, choices)
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
-    # A sweep says itself where its processes record their jobs, and which folder it tunes in.
-    variables = {TRACE: trace, SWEEP_LOG: "", TUNE_FOLDER: "", FROM_FILE: " ".join(choices)}
+    # A sweep says itself where its processes record their jobs, what it varies, and which folder
+    # it tunes in.
+    variables = {SWEEP_LOG: "", SWEPT: "", TUNE_FOLDER: ""}
+    variables |= {TRACE: trace, FROM_FILE: " ".join(choices)}
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
-    variables |= {streams.SHOWN: shown, streams.LEVEL: level, SWEPT: " ".join(_varied(words))}
+    variables |= {streams.SHOWN: shown, streams.LEVEL: level}
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -210,6 +212,11 @@ def run_verb(verb: str, arguments: list[str]) -> int:
                 release()
 
 
+def _rehearses(verb: str, arguments: list[str]) -> bool:
+    """Tell whether doctor is asked what an experiment would take."""
+    return verb == "doctor" and any("experiment=" in item for item in arguments)
+
+
 def _level_of(arguments: list[str]) -> tuple[str, list[str]]:
     """Return how much is to be said, and the words without it."""
     levels = [_LEVELS[item] for item in arguments if item in _LEVELS]
@@ -218,22 +225,12 @@ def _level_of(arguments: list[str]) -> tuple[str, list[str]]:
     return levels[-1] if levels else inherited, rest
 
 
-def _varied(words: list[str]) -> list[str]:
-    """Return the keys that a sweep may vary: those of values with a comma or a call."""
-    parts = [word.partition("=") for word in words]
-    plain = [
-        (key.lstrip("+"), value) for key, _, value in parts if value[:1] not in tuple("[{'\"")
-    ]
-    return [key for key, value in plain if "," in value or value.endswith(")")]
-
-
 def _form_of(verb: str, arguments: list[str]) -> tuple[str, list[str]]:
     """Return the form that results are printed in, and the words without it.
 
     Some verbs have a key of this name, which stays.
     """
-    rehearses = verb == "doctor" and any("experiment=" in item for item in arguments)
-    if verb in _OWN_FORMAT and not rehearses:
+    if verb in _OWN_FORMAT and not _rehearses(verb, arguments):
         return "", arguments
     forms = [item.partition("=")[2] for item in arguments if item.startswith("format=")]
     rest = [item for item in arguments if not item.startswith("format=")]
@@ -246,7 +243,6 @@ def _code_of(verb: str) -> int:
 
     try:
         _refuse_odd_bytes(sys.argv)
-        _print_any_name()
         _compose_and_run(verb)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
@@ -317,12 +313,6 @@ def _refuse_odd_bytes(arguments: list[str]) -> None:
         if any("\ud800" <= letter <= "\udfff" for letter in argument):
             remedy = "rename the file or folder, or link to it by another name"
             raise ConfigError(f"expected a command line in UTF-8, got {ascii(argument)}; {remedy}")
-
-
-def _print_any_name() -> None:
-    """Let names that are not UTF-8 be printed with their odd bytes spelled out."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":  # torchrun -m audioprune.cli

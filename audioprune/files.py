@@ -179,6 +179,11 @@ def lock(folder: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether another living process holds a folder, as far as this machine can say."""
+    return _read_owner(folder / ".lock") is not None
+
+
 @contextmanager
 def lock_in_turn(
     folder: Path, waiting: Callable[[str], None], between: Callable[[], None]

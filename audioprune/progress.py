@@ -84,8 +84,7 @@ class Progress:
             return
         self._last = time.monotonic()
         left = f"(about {self.left_s():.0f} s left)"
-        line = f"{self.title}: {self.done}/{self.total} {self.note} {left}"
-        print(streams.plain(line), file=sys.stderr, flush=True)
+        _say(f"{self.title}: {self.done}/{self.total} {self.note} {left}")
 
     def close(self) -> None:
         """Remove the bar."""
@@ -178,13 +177,11 @@ def _tell_step(board: Board, path: str, ended: Step | None, notes: Sequence[str]
         place = [step.name for step in board.steps].index(ended.name) + 1
         note = f", {ended.note}" if ended.note else ""
         done = f"{ended.name}: done in {seconds_text(ended.seconds)}{note}"
-        line = f"[{place}/{len(board.steps)}] {done}"
-        print(streams.plain(line), file=sys.stderr, flush=True)
+        _say(f"[{place}/{len(board.steps)}] {done}")
     elif ended is None and streams.is_verbose():
         name, _, below = path.partition("/")
         said = f": {notes[-1]}" if notes else ""
-        line = f"{name}, {inner_text(below)}{said}"
-        print(streams.plain(line), file=sys.stderr, flush=True)
+        _say(f"{name}, {inner_text(below)}{said}")
 
 
 @contextmanager
@@ -201,6 +198,10 @@ def among_jobs(side_by_side: bool) -> Iterator[None]:
         yield
     finally:
         _Shown.silent, _Shown.keep = before
+
+
+def _say(line: str) -> None:
+    print(streams.plain(line), file=sys.stderr, flush=True)
 
 
 def _is_silent() -> bool:

@@ -281,11 +281,6 @@ def test_a_public_network_without_its_package_is_one_line(
     assert "conv6" in run("info", "model=zoo/crepe_tiny", "checkpoint=null").stdout
 
 
-def test_keys_that_a_sweep_varies_are_known() -> None:
-    words = ["seed=0,1", "+a.b=choice(1,2)", "data.utterance_s=[1,2]", 'root="/a,b"', "x=1"]
-    assert cli._varied(words) == ["seed", "a.b"]
-
-
 def test_quiet_and_verbose_are_taken_from_the_words() -> None:
     assert cli._level_of(["-q", "seed=1"]) == ("-1", ["seed=1"])
     assert cli._level_of(["seed=1", "--verbose"]) == ("1", ["seed=1"])

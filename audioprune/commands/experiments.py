@@ -11,12 +11,11 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.build import run_job
 from audioprune.launch import is_muted
 from audioprune.paths import MODEL_FILES
-from audioprune.report import closing_line, short_table
-from audioprune.report.shown.printing import show
+from audioprune.report import closing_line
+from audioprune.report.shown.printing import show_runs
 from audioprune.terminal.streams import shown_form
 
 _NEED_A_MODEL = ("quantize", "eval")
-_ALL_COLUMNS = "format=csv prints all columns"
 
 
 def run(
@@ -50,7 +49,7 @@ def run(
         return status
     done = "already finished, nothing done again" if status == "cached" else "finished"
     note(f"{shorter(folder)}: {done}\n")
-    show([short_table(folder)], [_ALL_COLUMNS])
+    show_runs(folder)
     closing = closing_line(folder)
     if closing and shown_form() == "table":
         print(closing, flush=True)

@@ -67,7 +67,7 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
     if plain["shown"] == "json":
         print(json.dumps(records))
     elif plain["shown"] == "csv":
-        print(csv_text(records, list(records[0])), end="")
+        print(csv_text(records), end="")
     else:
         print(_table(rows))
 

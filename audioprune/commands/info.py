@@ -65,9 +65,7 @@ def _explain(
         print(json.dumps({**facts, "explained": known, "page": str(page)}))
         return
     if plain["format"] == "csv":
-        print(
-            csv_text(known["layers"], list(known["layers"][0]) if known["layers"] else []), end=""
-        )
+        print(csv_text(known["layers"]), end="")
     else:
         print(layer_table(known))
     note(f"{page}: the same with a graph")

@@ -19,6 +19,7 @@ from audioprune import schema
 from audioprune.commands.configuration import differences, filled, typed
 from audioprune.commands.messages import explain, first_line, note, say
 from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, TUNE_FOLDER
+from audioprune.errors import CheckpointError, ConfigError, DataError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
 from audioprune.progress import among_jobs
@@ -29,8 +30,8 @@ EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
 ON_AUDIO = ("generate", "enhance", "apply")
 """Verbs whose modules are in a folder of their own."""
-_REFUSALS = (2, 3, 4)
-"""Codes of what is refused, see messages.py; of a sweep the folder stays, for its list."""
+_REFUSALS = tuple(kind.exit_code for kind in (ConfigError, DataError, CheckpointError))
+"""Codes of what is refused; of a sweep the folder stays, for its list."""
 _STATES = ("finished", "cached", "failed")
 
 
@@ -110,9 +111,7 @@ def _job_line(number: Any, record: Mapping[str, Any], seconds: float) -> str:
     return f"job {number}: {took}, {words} ({Path(record['folder']).name}){reason}"
 
 
-def _work(
-    verb: str, config: Any, folder: Path, overrides: Sequence[str], swept: bool = False
-) -> str:
+def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str], swept: bool) -> str:
     """Run the module of a verb and return how the job ended."""
     config = filled(config, overrides)
     if verb in EXPERIMENTS and config.runtime.rehearse:
@@ -141,10 +140,9 @@ def _show_jobs(records: Sequence[Mapping[str, Any]]) -> None:
     if not folders:
         return
     from audioprune.commands.quoting import word
-    from audioprune.report import short_table
-    from audioprune.report.shown.printing import show
+    from audioprune.report.shown.printing import show_runs
 
-    show([short_table(folders)], ["format=csv prints all columns"])
+    show_runs(folders)
     runs = Path(os.path.relpath(folders[0].parent))
     note(f"\nnext    audioprune report {word('runs', runs)}")
 

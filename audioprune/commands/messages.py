@@ -180,7 +180,7 @@ def _hint(text: str) -> str:
     """Return what may have been meant by a name that a message of Hydra refuses, or nothing."""
     option = re.search(r"Could not find '([\w/]+)/([\w.]+)'", text)
     if option:
-        return _extra(*option.groups()) or _closest(option[2], options_of(option[1]))
+        return _extra(*option.groups())
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
     if not key:
         return ""
@@ -190,7 +190,9 @@ def _hint(text: str) -> str:
             f" -> before a sweep keys are checked without {swept}, with the default of its "
             f"group; make one sweep per option"
         )
-    return _closest(key.group(1).rpartition(".")[2], schema.keys_of(key.group(2)))
+    known = schema.keys_of(key.group(2))
+    close = difflib.get_close_matches(key.group(1).rpartition(".")[2], known, n=3, cutoff=0.4)
+    return f" -> closest: {', '.join(close)}" if close else ""
 
 
 def _command_line() -> tuple[str, list[str]]:
@@ -214,11 +216,6 @@ def _extra(group: str, given: str) -> str:
     name = next((extra for part, extra in _EXTRAS.items() if given.startswith(part)), "")
     plugin = group.startswith(("hydra/sweeper", "hydra/launcher")) and name
     return f" -> run: pip install 'audioprune[{name}]'" if plugin else ""
-
-
-def _closest(given: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(given, known, n=3, cutoff=0.4)
-    return f" -> closest: {', '.join(close)}" if close else ""
 
 
 def _swept_group(text: str) -> str:

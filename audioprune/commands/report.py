@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.commands.messages import written
+from audioprune.commands.messages import say, written
 from audioprune.errors import DataError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.report import compression_line, write_report
@@ -19,11 +18,12 @@ from audioprune.terminal.streams import shown_form
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
     """Write the report of the chosen runs, print its tables and what compression cost."""
     plain = plain_values(config)
-    runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
+    named = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
+    runs = [Path(each) for each in named]
     if plain["watch"]:
-        _follow([Path(each) for each in runs], plain)
+        _follow(runs, plain)
         return
-    files = _write([Path(each) for each in runs], plain, live=False)
+    files = _write(runs, plain, live=False)
     show_written(files)
     summary = plain["report"]["kind"] == "summary" and shown_form() == "table"
     if summary and (line := compression_line(runs)):
@@ -46,6 +46,6 @@ def _follow(runs: list[Path], plain: Mapping[str, Any]) -> None:
             tell(str(error))
 
     def tell(text: str) -> None:
-        print(f"{Path(plain['out']) / 'report.html'}: {text}", file=sys.stderr, flush=True)
+        say(f"{Path(plain['out']) / 'report.html'}: {text}")
 
     watch(runs, build, tell, quiet_s=plain["quiet_s"])

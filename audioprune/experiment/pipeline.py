@@ -66,8 +66,9 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
 
 def measured(run: Run, path: str) -> str:
     """Return what a step measured, in a few words: the mean of its first metric."""
-    rows = [row for row in run.results.of_kind(QualityRow.KIND) if row["key"].startswith(path)]
-    found = [row.get("metrics") or {} for row in rows if row.get("variant") != "mixture"]
+    rows = run.results.of_kind(QualityRow.KIND)
+    mine = [row for row in rows if row["key"].startswith(f"{path}/")]
+    found = [row.get("metrics") or {} for row in mine if row.get("variant") != "mixture"]
     names = [name for metrics in found for name in metrics]
     values = [metrics[names[0]] for metrics in found if metrics.get(names[0]) is not None]
     return f"{names[0]} {sum(values) / len(values):.4g}" if values else ""

@@ -19,10 +19,10 @@ from audioprune.files import write_atomic
 from audioprune.report.runs.corpora import UNTOLD_CORPUS
 from audioprune.report.runs.entry import Value
 from audioprune.report.runs.signs import visible
+from audioprune.terminal.records import uncomputed
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"
-_FORMULA = ("=", "+", "-", "@", "\t")
 Cell = Value | str | int | float | None
 
 
@@ -357,9 +357,7 @@ def _safe_cell(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     cell = visible(cell)
-    if not cell.startswith(_FORMULA):
-        return cell
-    return cell if cell == "-" or read_number(cell) is not None else f"'{cell}"
+    return cell if read_number(cell) is not None else uncomputed(cell)
 
 
 def to_json(table: Table) -> str:

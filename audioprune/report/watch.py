@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from audioprune.errors import ConfigError
+from audioprune.files import is_held
 from audioprune.report.runs.job import find_runs, read_job
 
 EVERY_S = 5.0
@@ -74,7 +75,7 @@ def state_of(runs: Sequence[str | Path]) -> State:
 
 def going_on(runs: Sequence[str | Path]) -> bool:
     """Tell whether any run is held by a process; one that was killed holds nothing any more."""
-    return any((folder / ".lock").exists() for folder in _folders(runs))
+    return any(map(is_held, _folders(runs)))
 
 
 def _folders(runs: Sequence[str | Path]) -> list[Path]:
@@ -87,7 +88,6 @@ def _folders(runs: Sequence[str | Path]) -> list[Path]:
 def _counted(runs: Sequence[str | Path]) -> str:
     words: dict[str, int] = {}
     for folder in _folders(runs):
-        status = read_job(folder).status
-        word = "going on" if (folder / ".lock").exists() else status
+        word = "going on" if is_held(folder) else read_job(folder).status
         words[word] = words.get(word, 0) + 1
     return ", ".join(f"{count} {word}" for word, count in words.items())

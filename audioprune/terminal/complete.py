@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from audioprune.terminal.index import HYDRA_GROUPS, Index, Key, read_index
+from audioprune.terminal.index import Index, Key, read_index
+from audioprune.terminal.shells import SHELLS
+from audioprune.terminal.streams import FORMS
 
 FILES, WORDS = "files", "words"
-SHELLS = ("bash", "zsh", "fish")
 _FLAGS = ("--help", "--cfg", "--info", "--multirun", "-m", "-q", "-v")
 _AFTER = {"--cfg": ("job", "all", "hydra"), "-c": ("job", "all", "hydra")}
 _PATHS = {
@@ -23,7 +24,6 @@ _PATHS = {
     *("reported", "conditions"),
 }
 _PATH_ENDINGS = ("_root", "_folder", "_dir", "_file")
-_FORMS = ("table", "json", "csv")
 
 
 class Answer(NamedTuple):
@@ -65,8 +65,7 @@ def _of_verb(index: Index, verb: str, before: Sequence[str], now: str) -> Answer
         return Answer(WORDS, _begin(now, _FLAGS))
     sign = now[: len(now) - len(now.lstrip("+~"))]
     word, keys = now[len(sign) :], index.keys(verb, before)
-    groups = [*index.groups(verb)]
-    groups += ["tune", *HYDRA_GROUPS] if index.runs_experiments(verb) else []
+    groups = index.all_groups(verb)
     if "--help" in before or "-h" in before:
         names = dict.fromkeys([*groups, *(key.rpartition(".")[0] or key for key in keys), *keys])
         return Answer(WORDS, _begin(now, list(names)))
@@ -101,7 +100,7 @@ def _values(index: Index, keys: Mapping[str, Key], groups: Sequence[str], word: 
     if last_name in _PATHS or last_name.endswith(_PATH_ENDINGS) or name.startswith("systems."):
         return Answer(FILES, [f"{name}={path}" for path in _paths(value)])
     if name == "format" and name not in keys:
-        return Answer(WORDS, [f"format={form}" for form in _begin(value, _FORMS)])
+        return Answer(WORDS, [f"format={form}" for form in _begin(value, FORMS)])
     key = keys.get(name)
     return Answer(WORDS, [f"{name}={each}" for each in _begin(value, _known(key))] if key else [])
 

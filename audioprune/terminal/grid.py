@@ -18,7 +18,6 @@ from audioprune.terminal.streams import cells, cut, plain
 _GAP = 2
 _LEAST_TEXT = 16
 _MOST_WORD = 28
-_GOOD, _BAD = "green", "red"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Grid:
         title: A line above it.
         blocks: Titles above rows, by the place of the first row below them.
         notes: Lines below it.
-        colours: Of rows by their places: ``"good"``, ``"bad"`` or ``"dim"``.
+        colours: Of rows by their places: ``"bad"``, or nothing.
     """
 
     columns: Sequence[Column]
@@ -227,7 +226,5 @@ _STYLES = {
     "title": "bold cyan",
     "rule": "bright_black",
     "note": "bright_black",
-    "dim": "bright_black",
-    "good": _GOOD,
-    "bad": _BAD,
+    "bad": "red",
 }

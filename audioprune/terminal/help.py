@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from audioprune.errors import ConfigError
-from audioprune.terminal.index import HYDRA_GROUPS, Index, Key, read_index
+from audioprune.terminal.index import Index, Key, read_index
 from audioprune.terminal.pages import PAGES
 from audioprune.terminal.streams import cells, cut
 
@@ -49,9 +49,10 @@ def help_text(verb: str, words: Sequence[str], columns: int, title: str) -> str:
         ConfigError: There is no such group or key; the message names the closest.
     """
     topics, chosen = _topics(words)
+    index = read_index()
     if not topics:
-        return _verb_page(read_index(), verb, chosen, columns, title)
-    pages = [_topic_page(read_index(), verb, topic, chosen, columns) for topic in topics]
+        return _verb_page(index, verb, chosen, columns, title)
+    pages = [_topic_page(index, verb, topic, chosen, columns) for topic in topics]
     return "\n\n".join(pages)
 
 
@@ -74,7 +75,7 @@ def _verb_page(index: Index, verb: str, chosen: Sequence[str], columns: int, tit
     head += _groups_part(index, verb, chosen, columns)
     head += ["", "Main keys (key=default, what it accepts, what it means):"]
     shown = [keys[name] for name in page.keys if name in keys]
-    foot = ["", *_more(verb, list(keys.values()), len(shown), columns)]
+    foot = ["", *_more(index, verb, list(keys.values()), len(shown), columns)]
     whole = [*head, *_key_lines(shown, columns, 2), *foot]
     if len(whole) > MOST_LINES:
         whole = [*head, *_key_lines(shown, columns, 1), *foot]
@@ -112,7 +113,7 @@ def _group_line(index: Index, group: str, option: str | None) -> str:
     return f"  {group + now:{_NAME_COLUMNS}} {_SHORT_GROUPS[group]}; {len(names)} more: {few}, ..."
 
 
-def _more(verb: str, keys: Sequence[Key], shown: int, columns: int) -> list[str]:
+def _more(index: Index, verb: str, keys: Sequence[Key], shown: int, columns: int) -> list[str]:
     below = dict.fromkeys(key.name.partition(".")[0] for key in keys if "." in key.name)
     hidden = len(keys) - shown
     rows = {}
@@ -122,7 +123,7 @@ def _more(verb: str, keys: Sequence[Key], shown: int, columns: int) -> list[str]
     some = next((key for key in keys if "." in key.name), keys[0])
     rows[f"audioprune {verb} {some.name}=?"] = "one key, in full"
     rows |= _LESS_COMMON
-    if not read_index().runs_experiments(verb):
+    if not index.runs_experiments(verb):
         del rows["-m"]
     wide = max(map(len, rows))
     head = f"More ({hidden} keys are not shown):" if hidden > 0 else "More:"
@@ -162,7 +163,7 @@ def _topic_page(index: Index, verb: str, topic: str, chosen: Sequence[str], colu
         return "\n".join([f"All keys of {verb} (key=default, what it accepts, meaning):", *lines])
     if topic == "in" and "input" in keys:
         topic = "input"
-    options = index.options(topic) if topic in _groups_of(index, verb) else {}
+    options = index.options(topic) if topic in index.all_groups(verb) else {}
     below = [key for name, key in keys.items() if name.startswith(f"{topic}.")]
     if options or below:
         return _group_page(index, verb, topic, options, below, chosen, columns)
@@ -171,11 +172,6 @@ def _topic_page(index: Index, verb: str, topic: str, chosen: Sequence[str], colu
     hint = closest_text(index, verb, topic, chosen)
     known = ", ".join(dict.fromkeys(name.partition(".")[0] for name in keys))
     raise ConfigError(f"{verb}: no group or key '{topic}'{hint or f' (known: {known})'}")
-
-
-def _groups_of(index: Index, verb: str) -> list[str]:
-    more = ["tune", *HYDRA_GROUPS] if index.runs_experiments(verb) else []
-    return [*index.groups(verb), *more]
 
 
 def _group_page(

@@ -103,6 +103,11 @@ class Index:
         """Return the groups of a verb and the option that is chosen without any word."""
         return dict(self._verbs[verb]["groups"])
 
+    def all_groups(self, verb: str) -> list[str]:
+        """Return the groups of a verb, and those that only sweeps use where it can sweep."""
+        of_sweeps = ["tune", *HYDRA_GROUPS] if self.runs_experiments(verb) else []
+        return [*self.groups(verb), *of_sweeps]
+
     def runs_experiments(self, verb: str) -> bool:
         """Tell whether a verb runs experiments, and can sweep over them."""
         return _MADE_BY_EXPERIMENT in self._verbs[verb]["groups"]

@@ -12,7 +12,7 @@ from typing import Any
 from audioprune.terminal.grid import Column, Grid, draw
 from audioprune.terminal.streams import plain
 
-_FORMULA = ("=", "+", "@", "\t")
+_FORMULA = ("=", "+", "-", "@", "\t")
 Record = Mapping[str, Any]
 
 
@@ -73,8 +73,14 @@ def _text(field: Field, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def csv_text(records: Sequence[Record], keys: Sequence[str]) -> str:
-    """Return records as CSV; a text that a spreadsheet would compute is kept as text."""
+def csv_text(records: Sequence[Record], keys: Sequence[str] = ()) -> str:
+    """Return records as CSV; a text that a spreadsheet would compute is kept as text.
+
+    Args:
+        records: What is known, row by row.
+        keys: The columns; none for all keys of the first record.
+    """
+    keys = keys or list(next(iter(records), {}))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(keys)
@@ -82,8 +88,13 @@ def csv_text(records: Sequence[Record], keys: Sequence[str]) -> str:
     return stream.getvalue()
 
 
+def uncomputed(text: str) -> str:
+    """Return a text of a CSV cell behind an apostrophe where a spreadsheet would compute it."""
+    return f"'{text}" if text.startswith(_FORMULA) and text != "-" else text
+
+
 def _csv_value(value: Any) -> Any:
     if isinstance(value, str):
         safe = plain(value, "\n\t")
-        return f"'{safe}" if safe[:1] in _FORMULA or value[:1] == "\r" else safe
+        return f"'{safe}" if value[:1] == "\r" else uncomputed(safe)
     return json.dumps(value) if isinstance(value, list | dict) else value

@@ -55,6 +55,7 @@ end
 complete -c audioprune -f -a '(__audioprune_complete)'
 """
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+SHELLS = tuple(_SCRIPTS)
 
 
 def script(shell: str) -> str:

@@ -7,6 +7,7 @@ the package: results go to standard output, how it went to standard error.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -216,7 +217,7 @@ def _stop() -> None:
     raise ClosedOutput("nobody reads the output any more")
 
 
-def _allow_any_name(stream: Any) -> None:
+def _allow_any_name(stream: TextIO) -> None:
     """Let signs that the encoding of a stream does not have be spelled out."""
-    if isinstance(stream, sys.__stdout__.__class__) and stream is not None:
+    if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")

@@ -30,7 +30,8 @@ from audioprune import checkpoint, files
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError, OutputError
 from audioprune.experiment import build as build_module
 from audioprune.experiment.model_io import load_model_file
-from audioprune.experiment.pipeline import execute
+from audioprune.experiment.pipeline import execute, measured
+from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
 from audioprune.files import write_json
 
@@ -92,6 +93,19 @@ def test_a_failed_step_is_not_completed(tmp_path: Path) -> None:
     assert again.completed == {"a"}
     execute(again, {"a": Note(log), "b": Note(log), "c": Note(log)})
     assert [entry for entry in log if "cleaned" not in entry] == ["a", "b", "c"]
+
+
+def test_what_a_step_measured_is_told(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    for key, stoi in {"a/x": 0.5, "a/1/y": 0.6, "ab/x": 0.9}.items():
+        run.results.put(
+            QualityRow(key=key, variant="dense", more={"metrics": {"stoi": stoi, "lsd": 2.0}})
+        )
+    assert (measured(run, "a"), measured(run, "ab"), measured(run, "b")) == (
+        "stoi 0.55",
+        "stoi 0.9",
+        "",
+    )
 
 
 def test_state_comes_back_bit_for_bit(straight: Path) -> None:

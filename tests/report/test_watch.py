@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from pathlib import Path
 
 from fake_runs import SCALE, FakeRun
@@ -57,6 +59,9 @@ def test_it_follows_runs_from_before_the_first_to_the_last(tmp_path: Path) -> No
 def test_a_run_that_was_killed_is_not_waited_for(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "a", "fdnn", "p2", 0, SCALE, {})
     (run.folder / "status.json").unlink()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (run.folder / ".lock").write_text(f"{gone.pid} {socket.gethostname()}")
     assert not going_on([tmp_path])
     builds, words, looks = _followed(tmp_path, {}, quiet_s=2)
     assert builds == [True, False] and looks == 2 and words[0].endswith("1 unfinished")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from audioprune.cli import VERBS
-from audioprune.terminal.complete import SHELLS, Answer, candidates
-from audioprune.terminal.shells import script
+from audioprune.terminal.complete import Answer, candidates
+from audioprune.terminal.shells import SHELLS, script
 
 # In a directory with folder/inner.wav, file.apz and .hidden.
 CASES = [

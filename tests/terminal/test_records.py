@@ -34,7 +34,7 @@ def test_csv_keeps_every_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert found[0] == {"name": ROWS[0]["name"], "n": "12345"}
 
 
-@pytest.mark.parametrize("start", ["=", "+", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_what_a_spreadsheet_would_compute_stays_a_text(start: str) -> None:
     rows = list(csv.reader(io.StringIO(csv_text([{"a": f"{start}1", "b": -1.5}], ["a", "b"]))))
     shown = "\\r" if start == "\r" else start

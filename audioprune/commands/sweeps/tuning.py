@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune import schema
+from audioprune.commands.configuration import typed
 from audioprune.commands.messages import written
 from audioprune.commands.sweeps import TUNE_FOLDER
 from audioprune.commands.sweeps.objective import Objective, drop
@@ -87,7 +88,7 @@ def _name_of(root: Any) -> str:
     rest = OmegaConf.masked_copy(root, [key for key in root if key not in ("hydra", "verb")])
     plain = plain_values(rest)
     # What is swept has no value of its own yet.
-    for key in {*search_space(root), *(text.partition("=")[0] for text in _swept(root))}:
+    for key in {*search_space(root), *swept_keys(root)}:
         _leave_out(plain, key.lstrip("+"))
     tune = {name: plain["tune"][name] for name in ("metric", "max_drop", "size", "seed")}
     facts = [result_config(plain), tune, sorted(search_space(root).items()), sorted(_swept(root))]
@@ -112,13 +113,16 @@ def search_space(root: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in chosen.items()}
 
 
+def swept_keys(root: Any) -> list[str]:
+    """Return the keys that the command line sweeps over."""
+    return [text.partition("=")[0].lstrip("+") for text in _swept(root)]
+
+
 def _swept(root: Any) -> list[str]:
     """Return the overrides of the command line that sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
 
-    given: Any = OmegaConf.to_container(root.hydra.overrides.task)
-    texts = list(map(str, given))
+    texts = typed(root.hydra.overrides.task)
     parsed = OverridesParser.create().parse_overrides(texts)
     return [text for text, each in zip(texts, parsed, strict=True) if each.is_sweep_override()]
 

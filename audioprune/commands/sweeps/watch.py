@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf.errors import OmegaConfBaseException
 
 from audioprune.commands.messages import as_output_error, explain
-from audioprune.commands.sweeps import SWEEP_LOG, tuning
+from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, tuning
 from audioprune.commands.sweeps.objective import Objective
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.config_hash import plain_values
@@ -49,6 +49,7 @@ class Watch(Callback):
                 tuning.prepare(config)
             _check_sweeper(config)
             folder.mkdir(parents=True, exist_ok=True)
+            os.environ[SWEPT] = " ".join(tuning.swept_keys(config))
         except (AudiopruneError, HydraException, OmegaConfBaseException, OSError) as error:
             raise SystemExit(explain(as_output_error(error))) from error
         # All machines of a sweep see its folder; a temporary one they would not share.

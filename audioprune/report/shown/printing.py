@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from audioprune.report import Runs, short_table
 from audioprune.report.baselines import MARK
 from audioprune.report.tables import FORMATS, Table, blocks, from_json, laid_out, to_csv, to_json
 from audioprune.report.tables import Column as TableColumn
@@ -25,14 +26,13 @@ _CHANGE = "change:"
 """Beginning of the key of a score's distance to its baseline; the first one is kept longest."""
 
 
-def show(tables: Sequence[Table], where: Sequence[str] = (), notes: bool = True) -> None:
+def show(tables: Sequence[Table], where: Sequence[str] = ()) -> None:
     """Print tables in the form that is wanted.
 
     Args:
         tables: The tables. JSON is one object for one table, and a list for several; CSV has an
             empty line between two tables.
         where: For each table, where columns are that do not fit, such as a CSV file.
-        notes: Whether a terminal shows the notes below a table.
     """
     form = shown_form()
     if form == "json":
@@ -45,7 +45,7 @@ def show(tables: Sequence[Table], where: Sequence[str] = (), notes: bool = True)
         for number, (table, place) in enumerate(zip(tables, places, strict=True)):
             if number:
                 print()
-            draw(grid_of(table, notes), place)
+            draw(grid_of(table), place)
     sys.stdout.flush()
 
 
@@ -61,7 +61,12 @@ def show_written(files: Sequence[Path], but: Sequence[str] = ()) -> None:
     show([from_json(text) for text in texts], [f"{each.with_suffix('.csv')}" for each in found])
 
 
-def grid_of(table: Table, notes: bool = True) -> Grid:
+def show_runs(runs: Runs) -> None:
+    """Print the short table of some runs."""
+    show([short_table(runs)], ["format=csv prints all columns"])
+
+
+def grid_of(table: Table) -> Grid:
     """Return a table as texts, its rows block by block."""
     body, footnotes = laid_out(table)
     marked = [[text + (f" [{mark}]" if mark else "") for text, mark in line] for line in body]
@@ -87,7 +92,7 @@ def grid_of(table: Table, notes: bool = True) -> Grid:
         [marked[place] for place in order],
         table.caption,
         titles,
-        [*told, *table.notes] if notes else [],
+        [*told, *table.notes],
         {new: _colour(marked[old]) for new, old in enumerate(order)},
     )
 

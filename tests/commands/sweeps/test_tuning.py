@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from audioprune.commands.sweeps import tuning
 from audioprune.commands.sweeps.tuning import JOURNAL, Measured, measure, read_journal
@@ -76,3 +77,10 @@ def test_the_command_of_a_trial_says_nothing_of_the_sweep() -> None:
     words = ["pipeline.levels=8", "+tune=smallest", "tune.max_drop=1", "data.snr=[-5]"]
     told = tuning.command_of("prune", words)
     assert told == "audioprune prune pipeline.levels=8 'data.snr=[-5]'"
+
+
+def test_keys_that_a_sweep_varies_are_known() -> None:
+    words = ["seed=0,1", "+a.b=choice(1,2)", "data.utterance_s=[1,2]", 'root="/a,b"', "x=1"]
+    words.append("title='a','b'")
+    root = OmegaConf.create({"hydra": {"overrides": {"task": words}}})
+    assert tuning.swept_keys(root) == ["seed", "a.b", "title"]
