@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from audioprune.experiment.rows import QualityRow, finite_or_none
-from audioprune.report.clips import NOISY, TRUE, Clip, version_text
+from audioprune.report.clips import NOISY, TRUE, Clip, beginning, version_text
 from audioprune.report.page.sound import Sound, Sounds
 from audioprune.report.page.verdicts import better_if_smaller
 from audioprune.report.runs.entry import PESQ_MODES, condition_text
@@ -119,7 +119,7 @@ def _by_corpus(found: Sequence[Clip]) -> dict[str, list[_Recording]]:
     corpora: dict[str, dict[tuple[object, ...], list[Clip]]] = {}
     for clip in found:
         true = next((clip.versions[name] for name in TRUE if name in clip.versions), None)
-        same = true.read_bytes()[:64] if true else clip.job.folder
+        same = beginning(true) if true else clip.job.folder
         key = (clip.condition, clip.item, same)
         corpora.setdefault(_corpus_of(clip), {}).setdefault(key, []).append(clip)
     return {
