@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from audioprune.report.baselines import SMALLER_IS_BETTER
 from audioprune.report.model_tables import main_metrics, told_of
 from audioprune.report.page.details import Details, details_of
 from audioprune.report.page.verdicts import (
-    better_if_smaller,
     bytes_text,
     differences_of,
     mark_of,
@@ -151,7 +151,7 @@ def _score_columns(metrics: Sequence[str]) -> list[tuple[str, str]]:
     """Return the columns of scores; the first metric's change stands beside it."""
     columns = []
     for metric in metrics:
-        better = "less" if better_if_smaller(metric) else "more"
+        better = "less" if metric in SMALLER_IS_BETTER else "more"
         meaning = f"mean over all test conditions, {better} is better"
         columns.append((metric_column(metric, metric).header, meaning))
         if metric == metrics[0]:

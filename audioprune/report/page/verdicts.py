@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audioprune.experiment.rows import finite_or_none
-from audioprune.report.baselines import MARK, SMALLER_IS_BETTER, no_better
+from audioprune.report.baselines import MARK, no_better
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs.entry import VARIANTS, Entry
 from audioprune.report.runs.intervals import Differences, Interval, interval, interval_of, paired
@@ -231,8 +231,3 @@ def bytes_text(count: float) -> str:
         return f"{count:.0f} bytes"
     number, unit = (count / _KIB, "kB") if count < _KIB**2 else (count / _KIB**2, "MB")
     return f"{number:.{0 if number >= 100 else 1}f} {unit}"
-
-
-def better_if_smaller(metric: str) -> bool:
-    """Tell whether less of a metric is better."""
-    return metric in SMALLER_IS_BETTER
