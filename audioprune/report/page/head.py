@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.page.verdicts import Verdict, verdicts
+from audioprune.report.runs.corpora import grouped
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job, label_of
 
@@ -123,11 +124,8 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _corpora(found: Sequence[Entry]) -> list[Corpus]:
-    members: dict[str, list[Entry]] = {}
-    for entry in found:
-        members.setdefault(entry.corpus.title, []).append(entry)
     told = []
-    for several in members.values():
+    for several in grouped(found, lambda entry: entry.corpus.title):
         corpus = several[0].corpus
         prints = ", ".join(each[:12] for each in corpus.fingerprints) or "not recorded"
         told.append(Corpus(corpus.name or "not recorded", prints, _tested(several)))

@@ -20,6 +20,7 @@ from audioprune.report.page.verdicts import (
     partner,
 )
 from audioprune.report.platforms import Platform, bounds
+from audioprune.report.runs.corpora import grouped
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column, note_of
@@ -115,17 +116,15 @@ def model_blocks(found: Sequence[Entry], platforms: Sequence[Platform]) -> list[
         found: Final entries of the runs.
         platforms: Machines that the models may fit.
     """
-    members: dict[str, list[Entry]] = {}
-    for entry in found:
-        members.setdefault(entry.corpus.title, []).append(entry)
-    blocks, place = [], 0
-    for title, several in members.items():
-        blocks.append(_block(title, several, platforms, place))
+    blocks: list[Block] = []
+    place = 0
+    for several in grouped(found, lambda entry: entry.corpus.title):
+        blocks.append(_block(several, platforms, place))
         place += len(several)
     return blocks
 
 
-def _block(title: str, found: Sequence[Entry], platforms: Sequence[Platform], first: int) -> Block:
+def _block(found: Sequence[Entry], platforms: Sequence[Platform], first: int) -> Block:
     metrics = main_metrics(found)[:_MOST_METRICS]
     config = list(dict.fromkeys(key for entry in found for key in entry.config))[:_MOST_CONFIG]
     columns = [
@@ -137,7 +136,7 @@ def _block(title: str, found: Sequence[Entry], platforms: Sequence[Platform], fi
         _row(f"model-{first + place}", entry, found, metrics, config, platforms)
         for place, entry in enumerate(found, 1)
     ]
-    return Block(title, tuple(columns), tuple(rows))
+    return Block(found[0].corpus.title, tuple(columns), tuple(rows))
 
 
 def _short(key: str, others: Sequence[str]) -> str:
@@ -210,7 +209,7 @@ def _scores(entry: Entry, before: Entry | None, metrics: Sequence[str]) -> list[
     for metric in metrics:
         style = METRICS.get(metric, (metric, "fine"))[1]
         value = entry.score(metric)
-        cells.append(Cell(_text(value, style, entry), value.mean, note_of(value)))
+        cells.append(_number(value, style, entry))
         if metric == metrics[0]:
             cells.append(_change(entry, before, metric, style))
     return cells
@@ -254,11 +253,8 @@ _NAMES = (
 
 
 def _number(value: Value, style: str, entry: Entry) -> Cell:
-    return Cell(_text(value, style, entry), value.mean, note_of(value))
-
-
-def _text(value: Value, style: str, entry: Entry) -> str:
-    return "-" if entry.status else cell_text(value, style)
+    text = "-" if entry.status else cell_text(value, style)
+    return Cell(text, value.mean, note_of(value))
 
 
 def _card(entry: Entry, before: Entry | None, platforms: Sequence[Platform]) -> Card:
