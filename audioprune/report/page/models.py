@@ -23,7 +23,7 @@ from audioprune.report.platforms import Platform, bounds
 from audioprune.report.runs.corpora import grouped
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
-from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column, note_of
+from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column, note_of, unit_text
 
 _MOST_METRICS = 3
 _MOST_CONFIG = 3
@@ -279,7 +279,7 @@ def _facts(entry: Entry, before: Entry | None) -> list[tuple[str, str]]:
     params, nonzero = entry.size("params"), entry.size("nonzero")
     facts = [
         ("Parameters", f"{cell_text(nonzero, 'count')} of {cell_text(params, 'count')} not zero"),
-        ("Sparsity", _with_unit(entry.size("sparsity"), "share")),
+        ("Sparsity", unit_text(entry.size("sparsity"), "share")),
         ("Multiplications", _beside(entry, before, "macs_per_second", "millions", "a second")),
         ("Real-time factor", _speed(entry)),
         ("Memory", _memory(entry)),
@@ -289,19 +289,13 @@ def _facts(entry: Entry, before: Entry | None) -> list[tuple[str, str]]:
     return [*facts, ("Seeds", ", ".join(seeds) or "not recorded")]
 
 
-def _with_unit(value: Value, style: str) -> str:
-    unit = FORMATS[style].unit
-    text = cell_text(value, style)
-    return text if value.mean is None or not unit else f"{text} {unit}"
-
-
 def _beside(entry: Entry, before: Entry | None, name: str, style: str, per: str) -> str:
     own = entry.size(name)
     if own.mean is None:
         return "not measured"
-    text = f"{_with_unit(own, style)} {per}"
+    text = f"{unit_text(own, style)} {per}"
     other = before.size(name).mean if before and before is not entry else None
-    return f"{text}, {_with_unit(Value(other), style)} before" if other is not None else text
+    return f"{text}, {unit_text(other, style)} before" if other is not None else text
 
 
 def _speed(entry: Entry) -> str:

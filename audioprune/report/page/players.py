@@ -19,7 +19,7 @@ from audioprune.report.page.sound import Sound, Sounds
 from audioprune.report.runs.entry import chief_metrics, condition_text
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.runs.seeds import differences
-from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column
+from audioprune.report.tables import METRICS, cell_text, metric_column, unit_text
 
 MOST_BYTES = 3_500_000
 """What the clips of one page may take, so that a page of twenty runs stays below 5 MB."""
@@ -191,8 +191,7 @@ def _spread(scored: list[_Recording], count: int) -> list[tuple[int, str]]:
 
 def _rank(recording: _Recording) -> str:
     title, style = METRICS.get(recording.metric, (recording.metric, "fine"))
-    unit = FORMATS[style].unit
-    score = f"{title} {cell_text(recording.score, style)}{' ' + unit if unit else ''}"
+    score = f"{title} {unit_text(recording.score, style)}"
     place = f", place {recording.rank} of {recording.of} in its test" if recording.of else ""
     return f"by {score} of {recording.judged}{place}"
 
