@@ -100,7 +100,7 @@ def write_page(
             listen=next((each["anchor"] for each in shown if each["recordings"]), ""),
             style=(_TEMPLATES / "report.css").read_text(encoding="utf-8") + chart.STYLE,
             scripts=_scripts(any(each["chart"] for part in shown for each in part["figures"])),
-            version="",
+            live=live,
         )
     )
     version = version_of(text) if live else ""
@@ -137,7 +137,6 @@ def _seen(value: Any) -> Any:
 
 def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict[str, Any]:
     items, left_out = players_of(section.clips, clips, sounds)
-    drawn = () if section.file_only else section.figures
     return {
         "title": section.title,
         "anchor": anchor,
@@ -145,7 +144,7 @@ def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict
         "tables": [_table_for_page(table) for table in section.tables],
         "figures": [
             _figure_for_page(figure, f"{anchor}-figure-{number}")
-            for number, figure in enumerate(drawn, 1)
+            for number, figure in enumerate(section.seen, 1)
         ],
         "recordings": items,
         "bars": section.bars,
