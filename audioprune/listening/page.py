@@ -1,8 +1,8 @@
 """The page on which people take a listening test: ``build_page``.
 
 It is one HTML file with the audio inside, which needs no server and no network. What the page does
-is written in templates/session.js, how clips play in step in templates/in_step.js; which stimuli it
-holds is decided in export.py.
+is written in templates/session.js, how clips play in step in templates/in_step.js; which stimuli
+it holds is decided in export.py.
 """
 
 from __future__ import annotations
