@@ -1,7 +1,8 @@
 """The page on which people take a listening test: ``build_page``.
 
 It is one HTML file with the audio inside, which needs no server and no network. What the page does
-is written in templates/session.js; which stimuli it holds is decided in export.py.
+is written in templates/session.js, how clips play in step in templates/in_step.js; which stimuli
+it holds is decided in export.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.scores import REFERENCE
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("in_step.js", "session.js")
 QUESTIONS = ("listener", "playback")
 """What a listener is asked at the start; columns of the results."""
 
@@ -76,7 +78,7 @@ def build_page(
     return environment.get_template("session.html.j2").render(
         title=title,
         style=(_TEMPLATES / "session.css").read_text(encoding="utf-8"),
-        script=(_TEMPLATES / "session.js").read_text(encoding="utf-8"),
+        script="".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS),
         plan=_safe_json(plan),
         clips=clips.data,
         trials=len(trials),

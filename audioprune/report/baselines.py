@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audioprune.experiment.rows import QualityRow, SizeRow, finite_or_none
-from audioprune.report.runs.entry import PESQ_MODES, Cells, Entry
+from audioprune.report.runs.entry import PESQ_MODES, Cells, Entry, chief_metrics
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.states import condition_of
 
@@ -27,7 +27,6 @@ _LEAST_OTHER_GAIN = 1e-3
 SMALLER_IS_BETTER = frozenset(
     {"error", "loss", "lsd", "lsd_below_4khz", "lsd_above_4khz", "mr_stft", "l1"}
 )
-_MOST_METRICS = 6
 Pairs = Sequence[tuple[QualityRow, QualityRow]]
 """Rows of a model beside those of its unprocessed input, condition by condition."""
 
@@ -113,7 +112,8 @@ def _by_input(pairs: Pairs) -> str:
 
     A model is better whose mean over the conditions is, in one of the main metrics.
     """
-    changes = {metric: _change(metric, pairs) for metric in _main(pairs)}
+    chief = chief_metrics(name for row, _ in pairs for name in row.metrics)
+    changes = {metric: _change(metric, pairs) for metric in chief}
     known = {metric: change for metric, change in changes.items() if change is not None}
     if not known or any(change > _least_gain(metric) for metric, change in known.items()):
         return ""
@@ -122,14 +122,6 @@ def _by_input(pairs: Pairs) -> str:
 
 def _least_gain(metric: str) -> float:
     return _LEAST_GAIN.get(metric, _LEAST_OTHER_GAIN)
-
-
-def _main(pairs: Pairs) -> list[str]:
-    """Return STOI and the first mode of PESQ, or else up to six metrics, as in a summary."""
-    measured = list(dict.fromkeys(name for row, _ in pairs for name in row.metrics))
-    modes = [name for name in PESQ_MODES if name in measured]
-    chosen = [name for name in ("stoi",) if name in measured] + modes[:1]
-    return chosen or measured[:_MOST_METRICS]
 
 
 def _change(metric: str, pairs: Pairs) -> float | None:

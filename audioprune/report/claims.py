@@ -17,7 +17,7 @@ from audioprune.report.runs.corpora import by_corpus
 from audioprune.report.runs.intervals import Interval, Seed, interval_of
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, width_in
-from audioprune.report.tables import Cell, Column, Table
+from audioprune.report.tables import Cell, Column, Table, few
 
 HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
 NOT_SHOWN, NOT_COMPARABLE = "not shown", "not comparable"
@@ -233,8 +233,7 @@ def same_settings(
         values = dict.fromkeys(str(job.config.get(key, "none")) for job in jobs)
         if is_compared and len(values) > 1:
             told.append(f"{key} {' | '.join(values)}")
-    more = f" and {len(told) - _MOST_KEYS} more" if len(told) > _MOST_KEYS else ""
-    return f"the settings differ ({', '.join(told[:_MOST_KEYS])}{more})" if told else ""
+    return f"the settings differ ({few(told, _MOST_KEYS)})" if told else ""
 
 
 def same_width(*sides: Side) -> str:

@@ -60,6 +60,12 @@ def one_per_noise(found: Iterable[Clip]) -> list[Clip]:
     return list(chosen.values())
 
 
+def beginning(path: Path) -> bytes:
+    """Return the first bytes of a file: those of a FLAC hold the checksum of its samples."""
+    with open(path, "rb") as stream:
+        return stream.read(64)
+
+
 def version_text(version: str) -> str:
     """Say a version in words: ``Unprocessed`` for the noisy signal, otherwise its own name."""
     return "Unprocessed" if version == NOISY else version.replace("_", " ").capitalize()

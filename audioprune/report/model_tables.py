@@ -12,7 +12,7 @@ from audioprune.experiment.rows import QualityRow, SparsityRow, finite_or_none
 from audioprune.report.baselines import MARK, no_better, no_better_row
 from audioprune.report.runs.corpora import by_corpus
 from audioprune.report.runs.entries import entries
-from audioprune.report.runs.entry import PESQ_MODES, Entry, Value
+from audioprune.report.runs.entry import PESQ_MODES, Entry, Value, chief_metrics
 from audioprune.report.runs.job import Job, scale_notes
 from audioprune.report.runs.scales import honest_scale, scale_text
 from audioprune.report.runs.states import condition_of
@@ -57,11 +57,7 @@ BASELINE_NOTE = (
 
 def main_metrics(entries: Iterable[Entry]) -> list[str]:
     """Return the metrics of a summary: STOI and one mode of PESQ, or else up to six."""
-    measured = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
-    chosen = [name for name in ("stoi",) if name in measured] + [
-        name for name in PESQ_MODES if name in measured
-    ][:1]
-    return chosen or measured[:6]
+    return chief_metrics(name for entry in entries for name in entry.metrics())
 
 
 ScoreCell = tuple[str, float | None, str]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.clips import Clip, clips, one_per_noise
+from audioprune.report.clips import Clip, beginning, clips, one_per_noise
 from audioprune.report.figures.curves import budget_figures, curve_figures
 from audioprune.report.figures.drawing import (
     Figure,
@@ -158,12 +158,9 @@ def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figu
 
 
 def _without_repeats(heard: Sequence[Clip]) -> list[Clip]:
-    """Leave out clips that another run already gave.
-
-    A FLAC file begins with the checksum of its samples.
-    """
+    """Leave out clips that another run already gave."""
     kept: dict[tuple[Any, ...], Clip] = {}
     for clip in heard:
-        sound = tuple((version, path.read_bytes()[:64]) for version, path in clip.versions.items())
+        sound = tuple((version, beginning(path)) for version, path in clip.versions.items())
         kept.setdefault((clip.model, clip.condition, clip.item, sound), clip)
     return list(kept.values())

@@ -135,6 +135,12 @@ def _scaled_text(value: float, kind: Format) -> str:
     return f"{value:.3g}"
 
 
+def few(words: Sequence[str], most: int) -> str:
+    """Join the first words, and say how many more there are: ``a, b and 2 more``."""
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def cell_text(cell: Cell, style: str) -> str:
     """Print a cell: ``75.76``, ``75.76 ± 0.12`` over seeds, ``n/a``, or the text itself."""
     if cell is None:
@@ -146,6 +152,13 @@ def cell_text(cell: Cell, style: str) -> str:
         return NOT_AVAILABLE
     mean = number_text(value.mean, style if style in FORMATS else "fine")
     return f"{mean} ± {number_text(value.std, style)}" if value.std else mean
+
+
+def unit_text(cell: Cell, style: str) -> str:
+    """Print a cell with its unit behind it, such as ``79.00 %``; a text or nothing without."""
+    text, unit = cell_text(cell, style), FORMATS[style].unit
+    counted = not isinstance(cell, str) and text != NOT_AVAILABLE
+    return f"{text} {unit}" if counted and unit else text
 
 
 def note_of(cell: Cell) -> str:

@@ -1,14 +1,14 @@
 """A whole session in a real browser, by keyboard alone.
 
-It is skipped where Chromium, its driver or selenium is missing.
+It is skipped where Chromium or Playwright is missing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,48 +18,30 @@ import pytest
 from audioprune.listening.page import build_page
 from audioprune.listening.ratings import read_ratings
 
+pytestmark = pytest.mark.slow
+playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 CONDITIONS = ("reference", "noisy", "A", "anchor35")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-sync",
-)
+HEARD = re.compile(", heard$")
+FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("needs Chromium and its driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,900"):
-        options.add_argument(flag)
-    options.add_experimental_option(
-        "prefs", {"download.default_directory": str(tmp_path / "downloads")}
-    )
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+def page() -> Iterator[Any]:
+    if not CHROMIUM:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        wrong: list[str] = []
+        found = browser.new_page(viewport={"width": 900, "height": 900})
+        found.on("pageerror", lambda error: wrong.append(str(error)))
+        found.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+        yield found
+        browser.close()
+    assert wrong == []
 
 
-def _wait(what: Callable[[], Any], seconds: float = 10.0) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
-def test_a_session_by_keyboard(browser: Any, tmp_path: Path) -> None:
+def test_a_session_by_keyboard(page: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     trials = {
         trial: {name: rng.integers(-900, 900, 14400).astype(np.int16) for name in CONDITIONS}
@@ -69,52 +51,61 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path) -> None:
         build_page("mytest", "A test", trials, 0), encoding="utf-8"
     )
 
-    def text(name: str) -> str:
-        return browser.find_element("id", name).text
-
     def ready(progress: str) -> None:
-        _wait(lambda: text("progress") == progress and "Loading" not in text("status"))
+        see(page.locator("#progress")).to_have_text(progress)
+        see(page.locator("#status")).not_to_contain_text("Loading")
 
-    def press(*keys: str) -> None:
-        browser.switch_to.active_element.send_keys(*keys)
-
-    browser.get(f"file://{tmp_path / 'test.html'}")
-    browser.find_element("id", "listener").send_keys("ann", "\ue007")
+    # The page runs no text, so that nothing can wait for an expression.
+    see, press = playwright.expect, page.keyboard.press
+    pause = page.locator("#pause")
+    page.goto((tmp_path / "test.html").as_uri())
+    page.locator("#listener").fill("ann")
+    press("Enter")
     ready("Practice")
     press("n")
     ready("Trial 1 of 2")
     press("n")
-    assert text("status") == "Still to hear: 1, 2, 3, 4; still to rate: 1, 2, 3, 4."
-    labels = browser.find_element("id", "trial").get_attribute("outerHTML")
+    told = page.locator("#status").inner_text()
+    assert told == "Still to hear: 1, 2, 3, 4; still to rate: 1, 2, 3, 4."
+    labels = page.locator("#trial").evaluate("(each) => each.outerHTML")
     assert not any(name in labels for name in ("noisy", "anchor35", '"A"'))
     for trial in (1, 2):
         ready(f"Trial {trial} of 2")
         for place in range(4):
             press(str(place + 1))
-            button = f"document.getElementById('play-{place}')"
-            heard = f"return {button}.getAttribute('aria-label').endsWith(', heard')"
-            _wait(lambda heard=heard: browser.execute_script(heard))
-            press(*["\ue014"] * (place + trial))  # arrow right
+            see(page.locator(f"#play-{place}")).to_have_attribute("aria-label", HEARD)
+            for _ in range(place + trial):
+                press("ArrowRight")
         if trial == 1:
-            browser.refresh()  # a reload loses nothing
+            page.reload()  # a reload loses nothing
             ready("Trial 1 of 2")
-            assert [each.text for each in browser.find_elements("tag name", "output")] == [
+            assert page.locator("output").all_inner_texts() == [
                 "51 fair",
                 "52 fair",
                 "53 fair",
                 "54 fair",
             ]
-            browser.find_element("tag name", "body").send_keys("r")
+            press("r")
+            see(pause).to_have_text("Pause")
+            page.wait_for_timeout(400)  # 0.3 s of sound go on and on
+            assert pause.inner_text() == "Pause"
+            press("l")
+            see(pause).to_have_text("Play")  # without the loop it comes to an end
+            press("l")
+            assert page.locator("#position").input_value() == "0"
         press("n")
-    kept = json.loads(browser.execute_script("return Object.values(localStorage)[0]"))
+    kept = json.loads(page.evaluate("Object.values(localStorage)[0]"))
     assert sorted(sorted(each["scores"].values()) for each in kept["trials"].values()) == [
         [51, 52, 53, 54],
         [52, 53, 54, 55],
     ]
-    _wait(lambda: text("progress") == "All trials done")
-    press("\ue007")
-    saved = _wait(lambda: list((tmp_path / "downloads").glob("mytest-ann-*.csv")))
-    sheet = read_ratings(saved)
+    ready("All trials done")
+    with page.expect_download() as waited:
+        press("Enter")
+    name = waited.value.suggested_filename
+    assert name.startswith("mytest-ann-") and name.endswith(".csv")
+    waited.value.save_as(tmp_path / name)
+    sheet = read_ratings([tmp_path / name])
     assert (
         not sheet.damaged
         and {rating.test for rating in sheet.ratings} == {"mytest"}
@@ -125,6 +116,3 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path) -> None:
         assert own == {
             condition: each["scores"][str(place)] for place, condition in enumerate(CONDITIONS)
         }
-    assert [
-        entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")
-    ] == []

@@ -25,10 +25,12 @@ from audioprune.report.tables import (
     csv_text,
     escape_latex,
     escape_markdown,
+    few,
     to_csv,
     to_json,
     to_latex,
     to_markdown,
+    unit_text,
     write_table,
 )
 
@@ -64,6 +66,25 @@ def _table(*rows: dict, notes: tuple[str, ...] = ()) -> Table:
 )
 def test_cells(cell, style: str, text: str) -> None:
     assert cell_text(cell, style) == text
+
+
+@pytest.mark.parametrize(
+    ("cell", "style", "text"),
+    [
+        (0.79, "percent", "79.00 %"),
+        (Value(0.5, 0.01), "percent", "50.00 ± 1.00 %"),
+        (Value(None), "percent", "n/a"),
+        (None, "percent", "n/a"),
+        ("-", "percent", "-"),
+        (8.0, "times", "8.0x"),
+    ],
+)
+def test_a_unit_stands_behind_a_number_alone(cell, style: str, text: str) -> None:
+    assert unit_text(cell, style) == text
+
+
+def test_of_many_words_the_first_are_named() -> None:
+    assert few("abcd", 2) == "a, b and 2 more" and few("ab", 2) == "a, b" and few("", 2) == ""
 
 
 def test_markdown_lines_up_and_has_footnotes() -> None:

@@ -6,7 +6,6 @@
   const COLUMNS = ["session_test_id", "listener", "playback", "session_uuid", "trial_id", "rating_stimulus", "rating_score", "rating_time", "rating_comment"];
   const STORE = "audioprune.listen." + plan.test + "." + plan.version;
   const ENOUGH_S = 1.0; // a condition counts as heard after this long, or after all of a shorter recording
-  const FADE_S = 0.01;
   const TICK_MS = 100;
   const PRACTICE = -1;
   const byId = (id) => document.getElementById(id);
@@ -86,102 +85,24 @@
     byId("warning").hidden = false;
   }
 
-  // ---- player: all versions run in step, one of them is heard
+  // ---- player, see in_step.js
 
-  const player = {
-    context: null, buffers: [], sources: [], gains: [], master: null, active: 0, playing: false, loop: true,
-    from: 0, to: 0, offset: 0, begun: 0,
+  let context = null;
 
-    wake() {
-      if (!this.context) {
-        this.context = new AudioContext({ sampleRate: plan.sampleRate });
-        this.master = this.context.createGain();
-        this.master.connect(this.context.destination);
-      }
-      if (this.context.state === "suspended") { this.context.resume(); }
-      return this.context;
-    },
+  function wake() {
+    context = context || new AudioContext({ sampleRate: plan.sampleRate });
+    if (context.state === "suspended") { context.resume(); }
+    return context;
+  }
 
-    async load(clips) {
-      this.stop();
-      const decoder = new OfflineAudioContext(1, 1, plan.sampleRate); // the context that plays has to wait for a click or a key
-      const decoded = await Promise.all(clips.map((clip) => decoder.decodeAudioData(bytesOf(clip))));
-      this.buffers = decoded;
-      this.active = 0;
-      this.from = 0;
-      this.to = decoded[0].duration;
-      this.offset = 0;
-    },
+  const player = audiopruneAudio.inStep({ wake, level: () => 1, ended: () => showPlayer() });
 
-    duration() { return this.buffers.length ? this.buffers[0].duration : 0; },
-
-    position() {
-      if (!this.playing) { return this.offset; }
-      const at = this.offset + Math.max(0, this.context.currentTime - this.begun);
-      if (!this.loop) { return Math.min(at, this.duration()); }
-      return at < this.to ? at : this.from + ((at - this.from) % (this.to - this.from));
-    },
-
-    start() {
-      const context = this.wake();
-      if (this.loop && (this.offset < this.from || this.offset >= this.to)) { this.offset = this.from; }
-      if (!this.loop && this.offset >= this.duration() - 0.01) { this.offset = 0; }
-      this.begun = context.currentTime + 0.02;
-      this.gains = this.buffers.map((_, place) => {
-        const gain = context.createGain();
-        gain.gain.value = place === this.active ? 1 : 0;
-        gain.connect(this.master);
-        return gain;
-      });
-      this.sources = this.buffers.map((buffer, place) => {
-        const source = context.createBufferSource();
-        source.buffer = buffer;
-        source.loop = this.loop;
-        source.loopStart = this.from;
-        source.loopEnd = this.to;
-        source.connect(this.gains[place]);
-        source.start(this.begun, this.offset);
-        return source;
-      });
-      const first = this.sources[0];
-      first.onended = () => { if (this.sources[0] === first) { this.stop(); this.offset = 0; showPlayer(); } };
-      this.playing = true;
-    },
-
-    stop() {
-      if (!this.playing) { return; }
-      this.offset = this.position();
-      this.playing = false;
-      const old = this.sources;
-      this.sources = [];
-      old.forEach((source) => { source.stop(); source.disconnect(); });
-      this.gains.forEach((gain) => gain.disconnect());
-      this.gains = [];
-    },
-
-    select(place) {
-      this.active = place;
-      const now = this.context ? this.context.currentTime : 0;
-      this.gains.forEach((gain, other) => {
-        gain.gain.cancelScheduledValues(now);
-        gain.gain.setValueAtTime(gain.gain.value, now);
-        gain.gain.linearRampToValueAtTime(other === place ? 1 : 0, now + FADE_S);
-      });
-    },
-
-    change(set) { // loop, ends or position while playing: all versions start again together
-      const was = this.playing;
-      this.stop();
-      set();
-      if (was) { this.start(); }
-    },
-  };
-
-  function bytesOf(clip) {
-    const text = atob(byId("clip-" + clip).textContent);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i += 1) { bytes[i] = text.charCodeAt(i); }
-    return bytes.buffer;
+  async function load(clips) {
+    player.stop();
+    const decoder = new OfflineAudioContext(1, 1, plan.sampleRate); // the context that plays has to wait for a click or a key
+    player.hold(await Promise.all(clips.map((clip) => decoder.decodeAudioData(audiopruneAudio.bytesOf(byId("clip-" + clip).textContent)))));
+    player.active = 0;
+    player.offset = 0;
   }
 
   // ---- the trial on the screen; place 0 of the player is the reference, place k + 1 the k-th condition shown
@@ -200,7 +121,7 @@
     buildRows();
     say("Loading the audio …");
     const opened = view;
-    player.load([trial.reference, ...view.order.map((place) => trial.stimuli[place].clip)]).then(() => {
+    load([trial.reference, ...view.order.map((place) => trial.stimuli[place].clip)]).then(() => {
       if (view !== opened) { return; }
       view.ready = true;
       byId("position").max = player.duration().toFixed(2);
@@ -332,7 +253,7 @@
   }
 
   function listened(seconds) {
-    if (player.active === 0 || player.context.state !== "running") { return; }
+    if (player.active === 0 || context.state !== "running") { return; }
     const place = player.active - 1;
     const stimulus = view.order[place];
     view.seconds[stimulus] = (view.seconds[stimulus] || 0) + seconds;
@@ -397,7 +318,7 @@
 
   function playSample() {
     if (player.playing) { player.stop(); byId("sample").setAttribute("aria-pressed", "false"); return; }
-    player.load([plan.trials[0].reference]).then(() => { player.start(); byId("sample").setAttribute("aria-pressed", "true"); });
+    load([plan.trials[0].reference]).then(() => { player.start(); byId("sample").setAttribute("aria-pressed", "true"); });
   }
 
   // ---- results

@@ -14,7 +14,7 @@ from audioprune.experiment.rows import QualityRow, SizeRow, SparsityRow, TrainRo
 from audioprune.report.page.verdicts import bytes_text
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job
-from audioprune.report.tables import METRICS, number_text
+from audioprune.report.tables import METRICS, few, number_text
 
 _TARGET = "._target_"
 _MOST_SETTINGS = 4
@@ -104,8 +104,7 @@ def _settings(config: Mapping[str, Any], path: str) -> str:
         known = key.startswith(f"{path}.") and "." not in name and name != "_target_"
         if known and value is not None and not str(value).startswith(("[", "{")):
             told.append(f"{name}={value}")
-    more = len(told) - _MOST_SETTINGS
-    return ", ".join(told[:_MOST_SETTINGS]) + (f" and {more} more" if more > 0 else "")
+    return few(told, _MOST_SETTINGS)
 
 
 def _history(job: Job) -> list[str]:

@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.page.verdicts import Verdict, verdicts
+from audioprune.report.runs.corpora import grouped
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job, label_of
+from audioprune.report.tables import few
 
+_MOST_NOISES = 8
 _MEANINGS = {
     "stoi": "STOI says how much of speech is understood, 0 to 100, more is better.",
     "pesq_raw_nb": "PESQ predicts how good listeners find speech, -0.5 to 4.5, more is better.",
@@ -123,11 +126,8 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _corpora(found: Sequence[Entry]) -> list[Corpus]:
-    members: dict[str, list[Entry]] = {}
-    for entry in found:
-        members.setdefault(entry.corpus.title, []).append(entry)
     told = []
-    for several in members.values():
+    for several in grouped(found, lambda entry: entry.corpus.title):
         corpus = several[0].corpus
         prints = ", ".join(each[:12] for each in corpus.fingerprints) or "not recorded"
         told.append(Corpus(corpus.name or "not recorded", prints, _tested(several)))
@@ -138,9 +138,8 @@ def _tested(several: Sequence[Entry]) -> str:
     places = {place: None for entry in several for place in entry.conditions()}
     noises = list(dict.fromkeys(noise for noise, _ in places if noise))
     snrs = sorted({snr for _, snr in places if snr is not None})
-    shown = ", ".join(noises[:8]) + (f" and {len(noises) - 8} more" if len(noises) > 8 else "")
     levels = f" at {', '.join(f'{snr:g}' for snr in snrs)} dB" if snrs else ""
-    return f"tested on {shown}{levels}" if noises else "not tested"
+    return f"tested on {few(noises, _MOST_NOISES)}{levels}" if noises else "not tested"
 
 
 def _date(jobs: Sequence[Job]) -> str:

@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from audioprune.report.baselines import SMALLER_IS_BETTER
 from audioprune.report.model_tables import main_metrics, told_of
 from audioprune.report.page.details import Details, details_of
 from audioprune.report.page.verdicts import (
-    better_if_smaller,
     bytes_text,
     differences_of,
     mark_of,
     partner,
 )
 from audioprune.report.platforms import Platform, bounds
+from audioprune.report.runs.corpora import grouped
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
-from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column, note_of
+from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column, note_of, unit_text
 
 _MOST_METRICS = 3
 _MOST_CONFIG = 3
@@ -115,17 +116,15 @@ def model_blocks(found: Sequence[Entry], platforms: Sequence[Platform]) -> list[
         found: Final entries of the runs.
         platforms: Machines that the models may fit.
     """
-    members: dict[str, list[Entry]] = {}
-    for entry in found:
-        members.setdefault(entry.corpus.title, []).append(entry)
-    blocks, place = [], 0
-    for title, several in members.items():
-        blocks.append(_block(title, several, platforms, place))
+    blocks: list[Block] = []
+    place = 0
+    for several in grouped(found, lambda entry: entry.corpus.title):
+        blocks.append(_block(several, platforms, place))
         place += len(several)
     return blocks
 
 
-def _block(title: str, found: Sequence[Entry], platforms: Sequence[Platform], first: int) -> Block:
+def _block(found: Sequence[Entry], platforms: Sequence[Platform], first: int) -> Block:
     metrics = main_metrics(found)[:_MOST_METRICS]
     config = list(dict.fromkeys(key for entry in found for key in entry.config))[:_MOST_CONFIG]
     columns = [
@@ -137,7 +136,7 @@ def _block(title: str, found: Sequence[Entry], platforms: Sequence[Platform], fi
         _row(f"model-{first + place}", entry, found, metrics, config, platforms)
         for place, entry in enumerate(found, 1)
     ]
-    return Block(title, tuple(columns), tuple(rows))
+    return Block(found[0].corpus.title, tuple(columns), tuple(rows))
 
 
 def _short(key: str, others: Sequence[str]) -> str:
@@ -151,7 +150,7 @@ def _score_columns(metrics: Sequence[str]) -> list[tuple[str, str]]:
     """Return the columns of scores; the first metric's change stands beside it."""
     columns = []
     for metric in metrics:
-        better = "less" if better_if_smaller(metric) else "more"
+        better = "less" if metric in SMALLER_IS_BETTER else "more"
         meaning = f"mean over all test conditions, {better} is better"
         columns.append((metric_column(metric, metric).header, meaning))
         if metric == metrics[0]:
@@ -210,7 +209,7 @@ def _scores(entry: Entry, before: Entry | None, metrics: Sequence[str]) -> list[
     for metric in metrics:
         style = METRICS.get(metric, (metric, "fine"))[1]
         value = entry.score(metric)
-        cells.append(Cell(_text(value, style, entry), value.mean, note_of(value)))
+        cells.append(_number(value, style, entry))
         if metric == metrics[0]:
             cells.append(_change(entry, before, metric, style))
     return cells
@@ -254,11 +253,8 @@ _NAMES = (
 
 
 def _number(value: Value, style: str, entry: Entry) -> Cell:
-    return Cell(_text(value, style, entry), value.mean, note_of(value))
-
-
-def _text(value: Value, style: str, entry: Entry) -> str:
-    return "-" if entry.status else cell_text(value, style)
+    text = "-" if entry.status else cell_text(value, style)
+    return Cell(text, value.mean, note_of(value))
 
 
 def _card(entry: Entry, before: Entry | None, platforms: Sequence[Platform]) -> Card:
@@ -283,7 +279,7 @@ def _facts(entry: Entry, before: Entry | None) -> list[tuple[str, str]]:
     params, nonzero = entry.size("params"), entry.size("nonzero")
     facts = [
         ("Parameters", f"{cell_text(nonzero, 'count')} of {cell_text(params, 'count')} not zero"),
-        ("Sparsity", _with_unit(entry.size("sparsity"), "share")),
+        ("Sparsity", unit_text(entry.size("sparsity"), "share")),
         ("Multiplications", _beside(entry, before, "macs_per_second", "millions", "a second")),
         ("Real-time factor", _speed(entry)),
         ("Memory", _memory(entry)),
@@ -293,19 +289,13 @@ def _facts(entry: Entry, before: Entry | None) -> list[tuple[str, str]]:
     return [*facts, ("Seeds", ", ".join(seeds) or "not recorded")]
 
 
-def _with_unit(value: Value, style: str) -> str:
-    unit = FORMATS[style].unit
-    text = cell_text(value, style)
-    return text if value.mean is None or not unit else f"{text} {unit}"
-
-
 def _beside(entry: Entry, before: Entry | None, name: str, style: str, per: str) -> str:
     own = entry.size(name)
     if own.mean is None:
         return "not measured"
-    text = f"{_with_unit(own, style)} {per}"
+    text = f"{unit_text(own, style)} {per}"
     other = before.size(name).mean if before and before is not entry else None
-    return f"{text}, {_with_unit(Value(other), style)} before" if other is not None else text
+    return f"{text}, {unit_text(other, style)} before" if other is not None else text
 
 
 def _speed(entry: Entry) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audioprune.experiment.rows import QualityRow, finite_or_none
 from audioprune.files import read_lines
@@ -27,6 +27,7 @@ from audioprune.report.page.verdicts import mark_of
 from audioprune.report.runs.entry import Entry, mean_of
 from audioprune.report.runs.job import Job, label_of
 
+T = TypeVar("T")
 MOST_MODELS = 8
 _MOST_LAYERS = 60
 _CURVES = (
@@ -92,13 +93,9 @@ def removed_section(jobs: Sequence[Job]) -> Section:
         seen[label_of(job)] = seen.get(label_of(job), 0) + 1
         apart = f" ({job.name})" if seen[label_of(job)] > 1 else ""
         charts.append(Bars(f"{label_of(job)}{apart}, left of each layer", shown))
-    more = len(charts) - MOST_MODELS
-    notes = (f"{more} more runs removed something; the rows of their folders say what.",)
-    return Section(
-        "What was removed where",
-        bars=tuple(charts[:MOST_MODELS]),
-        notes=notes if more > 0 else (),
-    )
+    left_out = "{} more runs removed something; the rows of their folders say what."
+    bars, notes = _first(charts, left_out)
+    return Section("What was removed where", bars=bars, notes=notes)
 
 
 def confusion_section(found: Sequence[Entry]) -> Section:
@@ -111,13 +108,15 @@ def confusion_section(found: Sequence[Entry]) -> Section:
             mark = mark_of(entry)
             caption = f"{entry.title}{f' ({mark})' if mark else ''}"
             matrices.append(Matrix(caption, names, counts))
-    more = len(matrices) - MOST_MODELS
-    notes = (f"The confusions of {more} more models are in the rows of their runs.",)
-    return Section(
-        "Confusions of classes",
-        matrices=tuple(matrices[:MOST_MODELS]),
-        notes=notes if more > 0 else (),
-    )
+    left_out = "The confusions of {} more models are in the rows of their runs."
+    shown, notes = _first(matrices, left_out)
+    return Section("Confusions of classes", matrices=shown, notes=notes)
+
+
+def _first(several: Sequence[T], left_out: str) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    """Return what is shown of several models, and a note that counts the others."""
+    more = len(several) - MOST_MODELS
+    return tuple(several[:MOST_MODELS]), ((left_out.format(more),) if more > 0 else ())
 
 
 def _confusion(rows: Sequence[QualityRow]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:

@@ -9,17 +9,17 @@ templates/report_player.js.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audioprune.experiment.rows import QualityRow, finite_or_none
-from audioprune.report.clips import NOISY, TRUE, Clip, version_text
+from audioprune.report.baselines import SMALLER_IS_BETTER
+from audioprune.report.clips import NOISY, TRUE, Clip, beginning, version_text
 from audioprune.report.page.sound import Sound, Sounds
-from audioprune.report.page.verdicts import better_if_smaller
-from audioprune.report.runs.entry import PESQ_MODES, condition_text
+from audioprune.report.runs.entry import chief_metrics, condition_text
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.runs.seeds import differences
-from audioprune.report.tables import FORMATS, METRICS, cell_text, metric_column
+from audioprune.report.tables import METRICS, cell_text, metric_column, unit_text
 
 MOST_BYTES = 3_500_000
 """What the clips of one page may take, so that a page of twenty runs stays below 5 MB."""
@@ -119,7 +119,7 @@ def _by_corpus(found: Sequence[Clip]) -> dict[str, list[_Recording]]:
     corpora: dict[str, dict[tuple[object, ...], list[Clip]]] = {}
     for clip in found:
         true = next((clip.versions[name] for name in TRUE if name in clip.versions), None)
-        same = true.read_bytes()[:64] if true else clip.job.folder
+        same = beginning(true) if true else clip.job.folder
         key = (clip.condition, clip.item, same)
         corpora.setdefault(_corpus_of(clip), {}).setdefault(key, []).append(clip)
     return {
@@ -140,12 +140,12 @@ def _ranked(clips: tuple[Clip, ...]) -> _Recording:
                 continue
             found = _row_of(clip, version)
             scores = clip.scores.get(version) or {}
-            metric = next(iter(_metrics([scores])), "")
+            metric = next(iter(chief_metrics(scores)), "")
             score = finite_or_none(scores.get(metric)) if metric else None
             if score is None:
                 continue
             others = found.item_scores(metric).values() if found else ()
-            sign = 1 if better_if_smaller(metric) else -1
+            sign = 1 if metric in SMALLER_IS_BETTER else -1
             rank = 1 + sum(sign * other < sign * score for other in others)
             judged = f"{clip.model} {version_text(version).lower()}"
             return _Recording(clips, metric, score, rank, len(others), judged)
@@ -164,14 +164,6 @@ def _row_of(clip: Clip, version: str) -> QualityRow | None:
     )
 
 
-def _metrics(scores: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return the metrics that are shown: STOI and one mode of PESQ, or else up to three."""
-    measured = list(dict.fromkeys(name for each in scores for name in each))
-    chosen = [name for name in ("stoi",) if name in measured]
-    chosen += [name for name in PESQ_MODES if name in measured][:1]
-    return chosen or measured[:_MOST_METRICS]
-
-
 def _chosen(recordings: Sequence[_Recording], count: int) -> list[tuple[_Recording, str]]:
     """Choose the worst, evenly spaced middling ones and the best; then the first without score."""
     scored = [each for each in recordings if each.score is not None]
@@ -184,7 +176,7 @@ def _spread(scored: list[_Recording], count: int) -> list[tuple[int, str]]:
     """Sort recordings from worst to best, and return the places that are played, and why."""
     if not scored or count < 1:
         return []
-    sign = -1 if better_if_smaller(scored[0].metric) else 1
+    sign = -1 if scored[0].metric in SMALLER_IS_BETTER else 1
     scored.sort(key=lambda each: sign * (each.score or 0.0))
     last = len(scored) - 1
     steps, middle = max(1, count - 1), round(last / 2)
@@ -199,8 +191,7 @@ def _spread(scored: list[_Recording], count: int) -> list[tuple[int, str]]:
 
 def _rank(recording: _Recording) -> str:
     title, style = METRICS.get(recording.metric, (recording.metric, "fine"))
-    unit = FORMATS[style].unit
-    score = f"{title} {cell_text(recording.score, style)}{' ' + unit if unit else ''}"
+    score = f"{title} {unit_text(recording.score, style)}"
     place = f", place {recording.rank} of {recording.of} in its test" if recording.of else ""
     return f"by {score} of {recording.judged}{place}"
 
@@ -212,7 +203,8 @@ def _title(recording: _Recording) -> str:
 
 def _item(recording: _Recording, why: str, sounds: Sounds) -> Item:
     clips = recording.clips
-    metrics = _metrics([scores for clip in clips for scores in clip.scores.values()])
+    measured = [name for clip in clips for scores in clip.scores.values() for name in scores]
+    metrics = chief_metrics(measured, _MOST_METRICS)
     notes = any("reference" in clip.versions for clip in clips)
     columns = [metric_column(metric, metric) for metric in metrics]
     versions: dict[tuple[str, str], Version] = {}

@@ -74,11 +74,16 @@ class Section:
     file_only: bool = False
     data: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def seen(self) -> tuple[Figure, ...]:
+        """The figures that the page shows."""
+        return () if self.file_only else self.figures
+
 
 def has_content(section: Section) -> bool:
     """Tell whether a section has anything to show."""
-    shown = () if section.file_only else section.figures
-    return bool(section.tables or shown or section.clips or section.bars or section.matrices)
+    shown = (section.tables, section.seen, section.clips, section.bars, section.matrices)
+    return any(shown)
 
 
 def lead_of(jobs: Sequence[Job]) -> str:

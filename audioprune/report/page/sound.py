@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.listening.loudness import SAMPLE_RATE, loudness_lufs
+from audioprune.report.clips import beginning
 from audioprune.report.page.pitch import pitch_hz
 
 _SPEECH_RATE = 16000  # Hz; audio of a higher rate gets more bits
@@ -68,7 +69,7 @@ class Sounds:
         Raises:
             OSError, RuntimeError: The file cannot be read.
         """
-        head = path.read_bytes()[: _DIGEST.stop]
+        head = beginning(path)
         digest = head[_DIGEST]
         # A writer that could not seek back leaves the digest zero.
         key = digest if head.startswith(b"fLaC") and any(digest) else os.fsencode(path)

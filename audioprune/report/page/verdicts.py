@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audioprune.experiment.rows import finite_or_none
-from audioprune.report.baselines import MARK, SMALLER_IS_BETTER, no_better
+from audioprune.report.baselines import MARK, no_better
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs.entry import VARIANTS, Entry
 from audioprune.report.runs.intervals import Differences, Interval, interval, interval_of, paired
-from audioprune.report.tables import FORMATS, METRICS
+from audioprune.report.tables import FORMATS, METRICS, few, unit_text
 
 _WHOLE = ("mixture", "uncompressed", "baseline", "")
 _LEAST_GAIN = 1.05  # a file that is less than this much smaller is no smaller one
@@ -124,8 +124,7 @@ def mark_of(entry: Entry) -> str:
 def settings_of(entry: Entry) -> str:
     """Return the settings that set an entry apart, by the last parts of their keys."""
     told = [f"{key.rpartition('.')[2]}={value}" for key, value in entry.config.items() if value]
-    more = len(told) - _MOST_SETTINGS
-    return ", ".join(told[:_MOST_SETTINGS]) + (f" and {more} more" if more > 0 else "")
+    return few(told, _MOST_SETTINGS)
 
 
 def _smaller(entry: Entry, before: Entry | None) -> tuple[str, str]:
@@ -151,7 +150,7 @@ def _cost(entry: Entry, before: Entry | None, metric: str) -> tuple[str, str]:
     if before is None and unpruned is not None and own.mean is not None:
         return f"{title} {_change(own.mean - unpruned, style)}", f"{_seeds(entry)}, not paired"
     if before is None or before.score(metric).mean is None or own.mean is None:
-        told = "not measured" if own.mean is None else _plain(own.mean, style)
+        told = "not measured" if own.mean is None else unit_text(own.mean, style)
         return f"{title} {told}", _ALONE
     differences = differences_of(entry, before, metric)
     if not differences:
@@ -220,19 +219,9 @@ def _change(mean: float, style: str, found: Interval | None = None) -> str:
     return f"{text} [{low}, {high}]"
 
 
-def _plain(value: float, style: str) -> str:
-    kind = FORMATS[style]
-    return f"{kind.factor * value:.{kind.decimals}f}{' ' + kind.unit if kind.unit else ''}"
-
-
 def bytes_text(count: float) -> str:
     """Say a number of bytes in words, 1 kB = 1024 bytes."""
     if count < _KIB:
         return f"{count:.0f} bytes"
     number, unit = (count / _KIB, "kB") if count < _KIB**2 else (count / _KIB**2, "MB")
     return f"{number:.{0 if number >= 100 else 1}f} {unit}"
-
-
-def better_if_smaller(metric: str) -> bool:
-    """Tell whether less of a metric is better."""
-    return metric in SMALLER_IS_BETTER

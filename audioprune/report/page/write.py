@@ -2,7 +2,8 @@
 
 ``write_page`` takes sections in reading order and leaves out the empty ones; an `Overview` stands
 above them. All text is escaped, and signs that no one can see are shown. The look is in
-templates/report.css, what the page does in templates/report_*.js.
+templates/report.css, what the page does in templates/report_*.js, and how clips play in step in
+listening/templates/in_step.js.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audioprune import listening
 from audioprune.files import write_atomic
 from audioprune.report.figures import chart
 from audioprune.report.figures.drawing import Figure
@@ -32,7 +34,10 @@ from audioprune.report.tables import FORMATS, Table, blocks, laid_out
 CLIPS = 3
 """Recordings of each corpus that a page plays."""
 _TEMPLATES = Path(__file__).parent.parent / "templates"
-_SCRIPTS = ("report_tables.js", "report_player.js", "report_live.js")
+_SCRIPTS = (
+    Path(listening.__file__).parent / "templates" / "in_step.js",
+    *(_TEMPLATES / f"report_{name}.js" for name in ("tables", "player", "live")),
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def write_page(
             listen=next((each["anchor"] for each in shown if each["recordings"]), ""),
             style=(_TEMPLATES / "report.css").read_text(encoding="utf-8") + chart.STYLE,
             scripts=_scripts(any(each["chart"] for part in shown for each in part["figures"])),
-            version="",
+            live=live,
         )
     )
     version = version_of(text) if live else ""
@@ -112,7 +117,7 @@ def write_page(
 
 def _scripts(charts: bool) -> list[str]:
     """Return what the page runs, with what its charts need where it has any."""
-    own = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    own = [path.read_text(encoding="utf-8") for path in _SCRIPTS]
     # The library says "</script>" nowhere; a version that did would end its element.
     return [chart.runtime_script().replace("</script", "<\\/script"), *own] if charts else own
 
@@ -137,7 +142,6 @@ def _seen(value: Any) -> Any:
 
 def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict[str, Any]:
     items, left_out = players_of(section.clips, clips, sounds)
-    drawn = () if section.file_only else section.figures
     return {
         "title": section.title,
         "anchor": anchor,
@@ -145,7 +149,7 @@ def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict
         "tables": [_table_for_page(table) for table in section.tables],
         "figures": [
             _figure_for_page(figure, f"{anchor}-figure-{number}")
-            for number, figure in enumerate(drawn, 1)
+            for number, figure in enumerate(section.seen, 1)
         ],
         "recordings": items,
         "bars": section.bars,

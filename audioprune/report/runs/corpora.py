@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from audioprune.report.runs.job import Job
 
+T = TypeVar("T")
 UNTOLD_CORPUS = "Corpus: not recorded"
 # Keys of a corpus that do not touch its test mixtures.
 OF_TRAINING = frozenset(
@@ -133,9 +135,9 @@ def _corpus_of(group: Sequence[Job]) -> Corpus:
     return Corpus(name, tuple(dict.fromkeys(job.fingerprint for job in group if job.fingerprint)))
 
 
-def grouped(jobs: Iterable[Job], key: Callable[[Job], str]) -> list[tuple[Job, ...]]:
-    """Group jobs by a key, groups and members in the order given."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(key(job), []).append(job)
+def grouped(members: Iterable[T], key: Callable[[T], str]) -> list[tuple[T, ...]]:
+    """Group jobs or entries by a key, groups and members in the order given."""
+    groups: dict[str, list[T]] = {}
+    for member in members:
+        groups.setdefault(key(member), []).append(member)
     return [tuple(group) for group in groups.values()]

@@ -29,6 +29,19 @@ _DERIVED = {
 }
 
 
+def chief_metrics(measured: Iterable[str], most: int = 6) -> list[str]:
+    """Return the metrics that are shown first: STOI and one mode of PESQ, or else up to ``most``.
+
+    Args:
+        measured: Names of all that were measured, in their order.
+        most: Metrics where neither was measured.
+    """
+    names = list(dict.fromkeys(measured))
+    chosen = [name for name in ("stoi",) if name in names]
+    chosen += [name for name in PESQ_MODES if name in names][:1]
+    return chosen or names[:most]
+
+
 @dataclass(frozen=True)
 class Value:
     """One measured number, joined over seeds.

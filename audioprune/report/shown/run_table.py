@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from audioprune.experiment.results import UNCOMPRESSED
-from audioprune.report.baselines import no_better
-from audioprune.report.model_tables import main_metrics
+from audioprune.report.model_tables import config_cells, main_metrics, told_of
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table, metric_column, number_text
@@ -81,7 +80,7 @@ def _is_input(entry: Entry) -> bool:
 
 def _row(entry: Entry, found: Sequence[Entry], metrics: Sequence[str]) -> dict[str, Cell]:
     row: dict[str, Cell] = {"title": entry.title, "corpus": entry.corpus.title}
-    row |= {f"{_CONFIG}{key}": value or "-" for key, value in entry.config.items()}
+    row |= config_cells(entry)
     for column in _SIZES:
         row[column.key] = "-" if _is_input(entry) else _known(entry.size(column.key))
     for metric in metrics:
@@ -138,10 +137,11 @@ def _verdict(entry: Entry, found: Sequence[Entry], metrics: Sequence[str]) -> st
         return "-"
     if entry.status:
         return entry.reason
-    mark = no_better(entry)
-    said = "; ".join(dict.fromkeys(str(row.get("remark") or "") for row in entry.sizes))
-    if mark or said or not metrics:
-        return mark or said or "not scored"
+    remark = str(told_of(entry)["remark"])
+    if remark != "-":
+        return remark
+    if not metrics:
+        return "not scored"
     metric, dense = metrics[0], _dense_of(entry, found)
     if dense is None:
         baseline = baseline_of(entry, found, metric)

@@ -3,7 +3,6 @@
 (() => {
   const FFT = 1024;
   const FLOOR_DB = -60;
-  const FADE_S = 0.008;
   const COLUMNS = 600;
   const STEP_S = 0.5;
   const STOPS = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
@@ -18,11 +17,8 @@
   function bufferOf(clip) {
     if (!decoded.has(clip)) {
       const address = document.getElementById(clip).src;
-      const text = atob(address.slice(address.indexOf(",") + 1));
-      const bytes = new Uint8Array(text.length);
-      for (let i = 0; i < text.length; i += 1) { bytes[i] = text.charCodeAt(i); }
       context = context || new AudioContext();
-      decoded.set(clip, context.decodeAudioData(bytes.buffer));
+      decoded.set(clip, context.decodeAudioData(audiopruneAudio.bytesOf(address.slice(address.indexOf(",") + 1))));
     }
     return decoded.get(clip);
   }
@@ -102,84 +98,42 @@
     const find = (what) => root.querySelector(what);
     const pick = find(".pick");
     const seek = find(".seek");
-    const state = { item: 0, active: 0, playing: false, loop: true, offset: 0, begun: 0, ready: false, buffers: [], sources: [], gains: [], x: null, hidden: false, right: 0, guesses: 0 };
+    const state = { item: 0, ready: false, x: null, hidden: false, right: 0, guesses: 0 };
     const versions = () => items[state.item].versions;
-    const duration = () => (state.buffers.length ? Math.min(...state.buffers.map((buffer) => buffer.duration)) : 0);
-
-    function position() {
-      if (!state.playing) { return state.offset; }
-      const passed = Math.max(0, context.currentTime - state.begun);
-      return state.loop ? (state.offset + passed) % duration() : Math.min(duration(), state.offset + passed);
-    }
+    const wake = () => { context.resume(); return context; };
+    const player = audiopruneAudio.inStep({ wake, level, ended: () => show() });
 
     // Equal loudness may not clip: where one version would, all are turned down alike.
     function level(place) {
       const equal = find(".match").checked;
       const wanted = versions().map((version) => (equal ? version.gain : 1));
-      const loudest = Math.max(...wanted.map((gain, other) => gain * peakOf(state.buffers[other])));
+      const loudest = Math.max(...wanted.map((gain, other) => gain * peakOf(player.buffers[other])));
       return wanted[place] * Math.min(1, 0.98 / loudest);
     }
 
     function start() {
-      if (!state.ready || state.playing) { return; }
+      if (!state.ready || player.playing) { return; }
       if (sounding && sounding !== api) { sounding.stop(); }
       sounding = api;
-      context.resume();
-      if (state.offset >= duration() - 0.01) { state.offset = 0; }
-      state.begun = context.currentTime + 0.02;
-      state.gains = state.buffers.map((_, place) => {
-        const gain = context.createGain();
-        gain.gain.value = place === state.active ? level(place) : 0;
-        gain.connect(context.destination);
-        return gain;
-      });
-      state.sources = state.buffers.map((buffer, place) => {
-        const source = context.createBufferSource();
-        source.buffer = buffer;
-        source.loop = state.loop;
-        source.loopEnd = duration();
-        source.connect(state.gains[place]);
-        source.start(state.begun, state.offset);
-        return source;
-      });
-      const first = state.sources[0];
-      first.onended = () => { if (state.sources[0] === first) { stop(); state.offset = 0; show(); } };
-      state.playing = true;
+      player.start();
       show();
       requestAnimationFrame(tick);
     }
 
     function stop() {
-      if (!state.playing) { return; }
-      state.offset = position();
-      state.playing = false;
-      const old = state.sources;
-      state.sources = [];
-      old.forEach((source) => { source.stop(); source.disconnect(); });
-      state.gains.forEach((gain) => gain.disconnect());
+      player.stop();
       show();
     }
 
-    function change(set) { // position or loop while it plays: all versions start again together
-      const was = state.playing;
-      stop();
-      set();
-      if (was) { start(); }
+    function change(set) {
+      player.change(set);
       show();
     }
 
     function select(place, hidden = false) {
       if (place < 0 || place >= versions().length) { return; }
-      state.active = place;
       state.hidden = hidden;
-      if (state.playing) {
-        const now = context.currentTime;
-        state.gains.forEach((gain, other) => {
-          gain.gain.cancelScheduledValues(now);
-          gain.gain.setValueAtTime(gain.gain.value, now);
-          gain.gain.linearRampToValueAtTime(other === place ? level(other) : 0, now + FADE_S);
-        });
-      }
+      player.select(place);
       paint();
       show();
     }
@@ -187,7 +141,7 @@
     function hear(place, hidden = false) { load().then(() => { select(place, hidden); start(); }); }
 
     function toggle(place) {
-      if (state.playing && state.active === place && !state.hidden) { stop(); } else { hear(place); }
+      if (player.playing && player.active === place && !state.hidden) { stop(); } else { hear(place); }
     }
 
     let loading = null;
@@ -198,9 +152,9 @@
       find(".under").textContent = "Loading …";
       loading = Promise.all(versions().map((version) => bufferOf(version.clip))).then((buffers) => {
         if (state.item !== at) { return; }
-        state.buffers = buffers;
+        player.hold(buffers);
         state.ready = true;
-        seek.max = duration().toFixed(2);
+        seek.max = player.duration().toFixed(2);
         find(".under").textContent = "";
         paint();
         show();
@@ -212,7 +166,8 @@
 
     function choose(place) {
       stop();
-      Object.assign(state, { item: place, active: Math.min(state.active, items[place].versions.length - 1), offset: 0, ready: false, buffers: [], x: null, hidden: false });
+      Object.assign(state, { item: place, ready: false, x: null, hidden: false });
+      Object.assign(player, { active: Math.min(player.active, items[place].versions.length - 1), offset: 0, buffers: [] });
       loading = null;
       pick.value = String(place);
       items.forEach(({ element }, other) => { element.hidden = other !== place; });
@@ -232,7 +187,7 @@
 
     function paint() {
       if (!state.ready) { return; }
-      const { clip, rate } = versions()[state.active];
+      const { clip, rate } = versions()[player.active];
       const canvas = find(".levels");
       const pen = canvas.getContext("2d");
       fit(canvas);
@@ -243,7 +198,7 @@
         paintMean(null);
         return;
       }
-      const found = levelsOf(clip, state.buffers[state.active], rate / 2);
+      const found = levelsOf(clip, player.buffers[player.active], rate / 2);
       const image = new ImageData(found.frames.length, found.bins);
       found.frames.forEach((frame, x) => {
         for (let y = 0; y < found.bins; y += 1) {
@@ -255,7 +210,7 @@
       sheet.getContext("2d").putImageData(image, 0, 0);
       pen.imageSmoothingEnabled = true;
       pen.drawImage(sheet, 0, 0, canvas.width, canvas.height);
-      canvas.setAttribute("aria-label", "Spectrogram of " + versions()[state.active].name);
+      canvas.setAttribute("aria-label", "Spectrogram of " + versions()[player.active].name);
       paintMean(found);
     }
 
@@ -268,7 +223,7 @@
       pen.fillStyle = "#06050f";
       pen.fillRect(0, 0, size.width, size.height);
       if (!found) { return; }
-      const reference = levelsOf(versions()[0].clip, state.buffers[0], versions()[0].rate / 2);
+      const reference = levelsOf(versions()[0].clip, player.buffers[0], versions()[0].rate / 2);
       const top = Math.max(...reference.spectrum, ...found.spectrum);
       line(pen, size, reference, top, "#8fa0b3", [4, 3]);
       line(pen, size, found, top, "#f5a623", []);
@@ -279,7 +234,7 @@
       pen.textAlign = "right";
       pen.fillText((found.topHz / 1000).toFixed(1) + " kHz", size.width - 6, size.height - 6);
       pen.textAlign = "left";
-      canvas.setAttribute("aria-label", "Mean spectrum of " + versions()[state.active].name + " (solid) and of " + versions()[0].name + " (dashed)");
+      canvas.setAttribute("aria-label", "Mean spectrum of " + versions()[player.active].name + " (solid) and of " + versions()[0].name + " (dashed)");
     }
 
     function line(pen, size, found, top, stroke, dash) {
@@ -302,25 +257,25 @@
     }
 
     function show() {
-      find(".play span").textContent = state.playing ? "Pause" : "Play";
-      find(".loop").setAttribute("aria-pressed", String(state.loop));
+      find(".play span").textContent = player.playing ? "Pause" : "Play";
+      find(".loop").setAttribute("aria-pressed", String(player.loop));
       items[state.item].versions.forEach(({ row }, place) => {
         const button = row.querySelector("button");
-        button.setAttribute("aria-pressed", String(place === state.active && !state.hidden));
+        button.setAttribute("aria-pressed", String(place === player.active && !state.hidden));
       });
       find(".hear-x").setAttribute("aria-pressed", String(state.hidden));
       showTime();
     }
 
     function showTime() {
-      const total = duration();
-      find(".time").textContent = position().toFixed(1) + " / " + total.toFixed(1) + " s";
-      seek.value = position().toFixed(2);
-      find(".cursor").style.left = total ? (100 * position()) / total + "%" : "0";
+      const total = player.duration();
+      find(".time").textContent = player.position().toFixed(1) + " / " + total.toFixed(1) + " s";
+      seek.value = player.position().toFixed(2);
+      find(".cursor").style.left = total ? (100 * player.position()) / total + "%" : "0";
     }
 
     function tick() {
-      if (!state.playing) { return; }
+      if (!player.playing) { return; }
       showTime();
       requestAnimationFrame(tick);
     }
@@ -359,7 +314,7 @@
       find(".guesses").textContent = (right ? "Right" : "Wrong") + ": X was " + state.x.toUpperCase() + ". " + state.right + " of " + state.guesses
         + " right; guessing alone does as well with a probability of " + chance.toFixed(2) + ".";
       state.x = null;
-      if (state.hidden) { stop(); select(state.active); }
+      if (state.hidden) { stop(); select(player.active); }
     }
 
     function byChance(right, of) { // P(at least so many right) of a fair coin
@@ -390,11 +345,11 @@
       head.append(button);
       button.addEventListener("click", () => toggle(place));
     }));
-    find(".play").addEventListener("click", () => { if (state.playing) { stop(); } else { load().then(start); } });
-    find(".loop").addEventListener("click", () => change(() => { state.loop = !state.loop; }));
-    find(".match").addEventListener("change", () => select(state.active, state.hidden));
+    find(".play").addEventListener("click", () => { if (player.playing) { stop(); } else { load().then(start); } });
+    find(".loop").addEventListener("click", () => change(() => { player.loop = !player.loop; }));
+    find(".match").addEventListener("change", () => select(player.active, state.hidden));
     pick.addEventListener("change", () => choose(Number(pick.value)));
-    seek.addEventListener("input", () => { const at = Number(seek.value); change(() => { state.offset = at; }); });
+    seek.addEventListener("input", () => { const at = Number(seek.value); change(() => { player.offset = at; }); });
     find(".hear-a").addEventListener("click", () => hear(side("a")));
     find(".hear-b").addEventListener("click", () => hear(side("b")));
     find(".hear-x").addEventListener("click", hearX);
@@ -405,18 +360,18 @@
     const picture = find(".levels");
     picture.addEventListener("click", (event) => load().then(() => {
       const box = picture.getBoundingClientRect();
-      change(() => { state.offset = ((event.clientX - box.left) / box.width) * duration(); });
+      change(() => { player.offset = ((event.clientX - box.left) / box.width) * player.duration(); });
     }));
     picture.addEventListener("pointermove", (event) => {
       if (!state.ready || state.hidden) { return; }
       const box = picture.getBoundingClientRect();
       const x = (event.clientX - box.left) / box.width;
       const y = 1 - (event.clientY - box.top) / box.height;
-      const { clip, rate } = versions()[state.active];
-      const found = levelsOf(clip, state.buffers[state.active], rate / 2);
+      const { clip, rate } = versions()[player.active];
+      const found = levelsOf(clip, player.buffers[player.active], rate / 2);
       const frame = found.frames[Math.min(found.frames.length - 1, Math.max(0, Math.floor(x * found.frames.length)))];
       const value = frame[Math.min(found.bins - 1, Math.max(0, Math.floor(y * found.bins)))] - found.peak;
-      find(".under").textContent = (x * duration()).toFixed(2) + " s, " + ((y * rate) / 2000).toFixed(2) + " kHz, " + value.toFixed(0) + " dB";
+      find(".under").textContent = (x * player.duration()).toFixed(2) + " s, " + ((y * rate) / 2000).toFixed(2) + " kHz, " + value.toFixed(0) + " dB";
     });
 
     root.addEventListener("keydown", (event) => {
@@ -438,14 +393,14 @@
         find(".loop").click();
       } else if ((key === "ArrowLeft" || key === "ArrowRight") && kind !== "INPUT") {
         const by = key === "ArrowLeft" ? -STEP_S : STEP_S;
-        change(() => { state.offset = Math.max(0, Math.min(duration() - 0.02, state.offset + by)); });
+        change(() => { player.offset = Math.max(0, Math.min(player.duration() - 0.02, player.offset + by)); });
       } else {
         return;
       }
       event.preventDefault();
     });
 
-    const api = { stop, state, select, choose, root };
+    const api = { stop, state, player, select, choose, root };
     choose(0);
     // The picture is there before anything plays, once the player is on the screen.
     window.addEventListener("resize", paint);
@@ -470,13 +425,13 @@
   window.audiopruneState = window.audiopruneState || [];
   window.audiopruneState.push({
     name: "players",
-    busy: () => players.some((player) => player.state.playing),
-    save: () => players.map((player) => ({ item: player.state.item, active: player.state.active, offset: player.state.offset })),
+    busy: () => players.some(({ player }) => player.playing),
+    save: () => players.map(({ state, player }) => ({ item: state.item, active: player.active, offset: player.offset })),
     load: (kept) => kept.forEach((each, place) => {
       if (!players[place] || each.item >= players[place].root.querySelectorAll(".item").length) { return; }
       players[place].choose(each.item);
       players[place].select(each.active);
-      players[place].state.offset = each.offset;
+      players[place].player.offset = each.offset;
     }),
   });
 })();

@@ -5,6 +5,7 @@
   const all = (where, what) => Array.from(where.querySelectorAll(what));
   const moreOf = (row) => document.getElementById(row.id + "-more");
   const tables = all(document, "table.sortable");
+  const isOpen = (row) => row.querySelector("button.name").getAttribute("aria-expanded") === "true";
   const modelRows = () => tables.flatMap((table) => all(table, "tr.model"));
 
   // ---- rows that open
@@ -104,7 +105,7 @@
       const fits = words.every((word) => text.includes(word)) && !(good.checked && (row.classList.contains("poor") || row.classList.contains("bad")));
       row.hidden = !fits;
       const more = moreOf(row);
-      if (more) { more.hidden = !fits || row.querySelector("button.name").getAttribute("aria-expanded") !== "true"; }
+      if (more) { more.hidden = !fits || !isOpen(row); }
       shown += fits;
     }
     document.getElementById("shown").textContent = shown + " of " + modelRows().length + " rows";
@@ -150,7 +151,7 @@
     save: () => ({
       filter: filter ? filter.value : "",
       good: Boolean(good && good.checked),
-      open: modelRows().filter((row) => moreOf(row) && row.querySelector("button.name").getAttribute("aria-expanded") === "true").map((row) => row.dataset.row),
+      open: modelRows().filter((row) => moreOf(row) && isOpen(row)).map((row) => row.dataset.row),
       sorted: tables.map((table) => all(table, "thead th").map((head) => head.getAttribute("aria-sort"))),
     }),
     load: (kept) => {

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from audioprune.report.page import Section, write_page
+import pytest
+from fake_runs import FakeRun
+
+from audioprune.report.page import Section, overview_of, write_page
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import Column, Table
 
 TABLE = Table("t", "Some", (Column("a", "A"),), ({"a": "b"},))
@@ -22,3 +28,13 @@ def test_a_live_page_names_its_version_beside_it_and_the_last_one_does_not(tmp_p
     assert found[0] != found[1] == found[2]
     write_page(page, "two", "lead", [Section("s", (TABLE,))])
     assert not version.exists() and 'data-version=""' in page.read_text()
+
+
+@pytest.mark.parametrize(("live", "told"), [(True, "was scored yet."), (False, "was scored.")])
+def test_only_a_live_page_waits_for_scores(
+    make_run: Callable[..., FakeRun], tmp_path: Path, live: bool, told: str
+) -> None:
+    jobs = load_jobs(make_run("one").scores("uncompressed", 0.7, 2.0).folder)
+    overview = overview_of(jobs, entries(jobs))
+    page = write_page(tmp_path / "report.html", "one", "lead", [], overview, live=live)
+    assert f"No compressed model {told}" in page.read_text()

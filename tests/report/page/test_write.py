@@ -120,9 +120,9 @@ def test_the_page_tells_failures_scores_and_claims(pages) -> None:
     page = _checked(next(file for file in pages[0] if file.name == "report.html"))
     text = " ".join(page.text)
     assert "LSTM FAILED" in text and "<script>alert(1)</script>" in text and "spk<1>" in text
-    # Its own, the library of charts, and what the charts show, which no browser runs.
+    # Its own four, the library of charts, and what the charts show, which no browser runs.
     scripts = [attrs for attrs in page.of("script") if attrs.get("type") != "application/json"]
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     assert "two seeds: not judged" in text
     for words in (
         "61.00",
