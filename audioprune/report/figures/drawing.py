@@ -34,7 +34,7 @@ from audioprune.report.figures.views import (
     whole_axis,
 )
 from audioprune.report.runs.corpora import Corpus, by_corpus
-from audioprune.report.runs.entry import Value
+from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text
@@ -101,13 +101,23 @@ def per_corpus(name: str, jobs: Iterable[Job]) -> list[tuple[str, Corpus, tuple[
         For each corpus the stem of its figure, the corpus, and its jobs.
     """
     found = by_corpus(jobs)
-    if len(found) < 2:
-        return [(name, corpus, members) for corpus, members in found]
-    stems = [
-        slug(f"{name}-{place}-{corpus.name or 'corpus'}")
-        for place, (corpus, _) in enumerate(found, 1)
-    ]
+    stems = _stems(name, [corpus for corpus, _ in found])
     return [(stem, *each) for stem, each in zip(stems, found, strict=True)]
+
+
+def entries_per_corpus(name: str, entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
+    """Do the same with joined rows: return for each corpus the stem of its figure and its rows."""
+    groups: dict[Corpus, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.corpus, []).append(entry)
+    return list(zip(_stems(name, list(groups)), groups.values(), strict=True))
+
+
+def _stems(name: str, corpora: Sequence[Corpus]) -> list[str]:
+    if len(corpora) < 2:
+        return [name] * len(corpora)
+    numbered = enumerate(corpora, 1)
+    return [slug(f"{name}-{place}-{corpus.name or 'corpus'}") for place, corpus in numbered]
 
 
 def on_corpus(caption: str, corpus: Corpus) -> str:

@@ -13,16 +13,15 @@ from typing import Any
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.figures.drawing import (
     Figure,
+    entries_per_corpus,
     footer_of,
     on_corpus,
     save_figure,
-    slug,
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.model_tables import main_metrics
-from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, Column, csv_text, metric_column
@@ -42,14 +41,7 @@ def cost_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figu
         name: Stem of all of them, kept where there is only one corpus.
         entries: Joined rows; unprocessed input is a level.
     """
-    groups: dict[Corpus, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.corpus, []).append(entry)
-    stems = [
-        name if len(groups) == 1 else slug(f"{name}-{place}-{corpus.name or 'corpus'}")
-        for place, corpus in enumerate(groups, 1)
-    ]
-    pairs = zip(stems, groups.values(), strict=True)
+    pairs = entries_per_corpus(name, entries)
     return [figure for stem, own in pairs if (figure := _figure(folder, stem, own))]
 
 

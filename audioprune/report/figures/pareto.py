@@ -14,15 +14,14 @@ from typing import TypeVar
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.figures.drawing import (
     Figure,
+    entries_per_corpus,
     footer_of,
     on_corpus,
     save_figure,
-    slug,
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.model_tables import main_metrics
-from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
@@ -107,15 +106,8 @@ def front(points: Sequence[Point], metric: str) -> list[Point]:
 
 def pareto_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:
     """Draw ``pareto_figure`` once for each corpus; models of different corpora share no front."""
-    groups: dict[Corpus, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.corpus, []).append(entry)
-    stems = {
-        corpus: name if len(groups) == 1 else slug(f"{name}-{place}-{corpus.name or 'corpus'}")
-        for place, corpus in enumerate(groups, 1)
-    }
-    drawn = (pareto_figure(folder, stems[corpus], members) for corpus, members in groups.items())
-    return [figure for figure in drawn if figure]
+    pairs = entries_per_corpus(name, entries)
+    return [figure for stem, own in pairs if (figure := pareto_figure(folder, stem, own))]
 
 
 def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure | None:

@@ -8,7 +8,7 @@ whether they had equal budgets, are up to the runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,15 @@ from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.claims import HELD, NOT_HELD, Bound, Side, judge
 from audioprune.report.figures.drawing import (
     Figure,
+    entries_per_corpus,
     footer_of,
     on_corpus,
     save_figure,
-    slug,
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.model_tables import jobs_of, main_metrics, notes_of, told_of
 from audioprune.report.request import Request
-from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entries import entries, final
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.intervals import Differences, interval, interval_of, paired
@@ -346,20 +345,7 @@ def write_small_models(request: Request) -> list[Path]:
         *write(models_table(models, metrics), request.out),
         *write(verdict_table(models, metrics), request.out),
     ]
-    for stem, members in _by_corpus(found).items():
+    for stem, members in entries_per_corpus("small_models", found):
         figure = small_figure(request.out / "figures", stem, members)
         written += figure.files if figure else []
     return written
-
-
-def _by_corpus(found: Iterable[Entry]) -> Mapping[str, list[Entry]]:
-    """Return the entries of each corpus by the stem of its figure."""
-    groups: dict[Corpus, list[Entry]] = {}
-    for entry in found:
-        groups.setdefault(entry.corpus, []).append(entry)
-    if len(groups) < 2:
-        return dict(zip(("small_models",), groups.values(), strict=True))
-    return {
-        slug(f"small_models-{place}-{corpus.name or 'corpus'}"): members
-        for place, (corpus, members) in enumerate(groups.items(), 1)
-    }
