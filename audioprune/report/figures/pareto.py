@@ -50,13 +50,8 @@ class Point:
 
     @property
     def name(self) -> str:
-        """Row title with the configuration that sets it apart."""
-        config = ", ".join(f"{key}={value}" for key, value in self.entry.config.items() if value)
-        return ", ".join(
-            filter(
-                None, (f"{self.entry.title} ({config})" if config else self.entry.title, self.mark)
-            )
-        )
+        """Row title with the configuration that sets it apart, and what it is no better than."""
+        return ", ".join(filter(None, (self.entry.name, self.mark)))
 
 
 def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
@@ -137,7 +132,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
             cost,
             metric_column(metric, "").header,
             [point.number - 1 for point in front(points, metric)],
-            _unprocessed(entries, metric),
+            unprocessed(entries, metric),
         )
         for metric in metrics
     ]
@@ -179,9 +174,10 @@ def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
     )
 
 
-def _unprocessed(entries: Sequence[Entry], metric: str) -> tuple[str, float] | None:
+def unprocessed(entries: Iterable[Entry], metric: str) -> tuple[str, float] | None:
+    """Return the level of the unprocessed input among some rows, in the unit of the axis."""
     mixtures = (entry.score(metric).mean for entry in entries if entry.variant == "mixture")
-    mean = next(mixtures, None)
+    mean = next((mean for mean in mixtures if mean is not None), None)
     factor = FORMATS[metric_column(metric, "").style].factor
     return None if mean is None else ("unprocessed", factor * mean)
 

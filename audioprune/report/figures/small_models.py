@@ -25,6 +25,7 @@ from audioprune.report.figures.drawing import (
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
+from audioprune.report.figures.pareto import unprocessed
 from audioprune.report.model_tables import jobs_of, main_metrics, notes_of, told_of
 from audioprune.report.request import Request
 from audioprune.report.runs.entries import entries, final
@@ -59,8 +60,7 @@ class Small:
     @property
     def name(self) -> str:
         """Row title with the configuration that sets it apart."""
-        config = ", ".join(f"{key}={value}" for key, value in self.entry.config.items() if value)
-        return f"{self.entry.title} ({config})" if config else self.entry.title
+        return self.entry.name
 
     def cost(self, key: str) -> float | None:
         """Return the mean of a size or cost over the seeds."""
@@ -260,7 +260,7 @@ def small_figure(folder: Path, name: str, found: Sequence[Entry]) -> Figure | No
     )
     told = "; ".join(f"{place}: {small.name}, {small.kind}" for place, small in _placed(models))
     views = [
-        Front(_cost_title(cost), metric_column(metric, "").header, (), _mixture(found, metric))
+        Front(_cost_title(cost), metric_column(metric, "").header, (), unprocessed(found, metric))
         for metric in metrics
         for cost in COSTS
     ]
@@ -302,13 +302,6 @@ def _half(small: Small, metric: str) -> float | None:
     """Return half the width of the interval over seeds."""
     known = interval(value for value in small.by_seed(metric).values() if value is not None)
     return known.width / 2 if known else None
-
-
-def _mixture(found: Sequence[Entry], metric: str) -> tuple[str, float] | None:
-    levels = [each.score(metric).mean for each in found if each.variant == "mixture"]
-    mean = levels[0] if levels else None
-    factor = FORMATS[metric_column(metric, "").style].factor
-    return None if mean is None else ("unprocessed", factor * mean)
 
 
 def _as_csv(models: Sequence[Small], metrics: Sequence[str]) -> str:
