@@ -23,7 +23,9 @@ from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.theme import Key, key_of, level_key
 from audioprune.report.figures.views import (
     Axis,
+    Row,
     dots,
+    heights,
     level,
     lines,
     plot_width,
@@ -197,45 +199,51 @@ def line_figure(
     x = whole_axis(
         x_label, (x for panel in panels for line in panel.lines for x, _ in line.points)
     )
+    points = [_points(panel) for panel in panels]
+    tall = [
+        [*heights(rows), *(value for _, value in _levels(panel))]
+        for panel, rows in zip(panels, points, strict=True)
+    ]
     views = []
     for place, panel in enumerate(panels):
         first = place - place % columns
-        row = panels[first : first + columns]
-        y = score_axis(panel.y_label, [value for each in row for value in _heights(each)])
-        views.append(_panel_view(panel, keys, x, y, plot_width(columns)))
+        y = score_axis(panel.y_label, sum(tall[first : first + columns], []))
+        views.append(_panel_view(panel, points[place], keys, (x, y), plot_width(columns)))
     alt = f"{caption} Lines: {', '.join(names)}. {_trend(panels)}"
     table = csv_text(["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels))
     chart = Chart(sheet(views, footer, columns=columns), alt)
     return save_figure(chart, folder, name, table, caption)
 
 
-def _points(line: Line, style: str, y_label: str) -> list[dict[str, Any]]:
-    """Return the points of a line that have a value, with the spread over the seeds."""
-    factor, points = FORMATS[style].factor, []
-    for x, value in line.points:
-        if value.mean is not None:
-            mean, spread = factor * value.mean, factor * (value.std or 0.0)
-            ends = {"low": mean - spread, "high": mean + spread} if spread else {}
-            told = f"{line.name}\n{x:g}: {y_label} {mean:.4g}"
-            points.append({"x": x, "y": mean, "name": line.name, "told": told, **ends})
+def _points(panel: Panel) -> list[dict[str, Any]]:
+    """Return the points of all lines that have a value, with the spread over the seeds."""
+    factor, points = FORMATS[panel.style].factor, []
+    for line in panel.lines:
+        for x, value in line.points:
+            if value.mean is not None:
+                mean, spread = factor * value.mean, factor * (value.std or 0.0)
+                ends = {"low": mean - spread, "high": mean + spread} if spread else {}
+                told = f"{line.name}\n{x:g}: {panel.y_label} {mean:.4g}"
+                points.append({"x": x, "y": mean, "name": line.name, "told": told, **ends})
     return points
 
 
-def _heights(panel: Panel) -> list[float]:
-    rows = [row for line in panel.lines for row in _points(line, panel.style, "")]
-    found = [row[name] for row in rows for name in ("y", "low", "high") if name in row]
-    return [*found, FORMATS[panel.style].factor * panel.level[1]] if panel.level else found
+def _levels(panel: Panel) -> list[tuple[str, float]]:
+    """Return the name and the height of the level, where there is one."""
+    named = [panel.level] if panel.level else []
+    return [(name, FORMATS[panel.style].factor * value) for name, value in named]
 
 
 def _panel_view(
-    panel: Panel, keys: tuple[Key, Key], x: Axis, y: Axis, width: float
+    panel: Panel,
+    rows: Sequence[Row],
+    keys: tuple[Key, Key],
+    axes: tuple[Axis, Axis],
+    width: float,
 ) -> dict[str, Any]:
-    rows = [row for line in panel.lines for row in _points(line, panel.style, panel.y_label)]
     layers = [lines(rows, keys[0]), *whiskers(rows, keys[0]), *dots(rows, keys[0])]
-    if panel.level:
-        name, value = panel.level
-        layers.append(level(FORMATS[panel.style].factor * value, name, keys[1]))
-    return view(x, y, layers, title=panel.title, width=width, height=130)
+    layers += [level(value, name, keys[1]) for name, value in _levels(panel)]
+    return view(*axes, layers, title=panel.title, width=width, height=130)
 
 
 def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
@@ -247,9 +255,9 @@ def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
                 mean, std = times(factor, value.mean), times(factor, value.std)
                 scale = honest_scale(line.scale)
                 rows.append([panel.title, line.name, x, mean, std, value.seeds, scale])
-        if panel.level:
-            name, level = panel.level
-            rows.append([panel.title, name, None, factor * level, None, None, None])
+        rows += [
+            [panel.title, name, None, value, None, None, None] for name, value in _levels(panel)
+        ]
     return rows
 
 

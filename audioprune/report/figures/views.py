@@ -126,6 +126,11 @@ def score_axis(title: str, values: Sequence[float], pad: float = 0.1) -> Axis:
     return Axis(title, low - room, high + room)
 
 
+def heights(rows: Iterable[Row], field: str = "y") -> list[float]:
+    """Return what an axis has to hold: the field of each row and the ends of its interval."""
+    return [row[name] for row in rows for name in (field, "low", "high") if name in row]
+
+
 def whole_axis(title: str, values: Iterable[float], most: int = 7) -> Axis:
     """Return an axis of whole numbers, such as epochs, with ticks at whole numbers alone."""
     found = list(values) or [0.0]
