@@ -219,15 +219,11 @@ def _spec(
         {"x": x, "y": y, "name": each.tensor} for each in curves for x, y in _line(each, factor)
     ]
     y = score_axis(axis, [0.0, *(point["y"] for point in points)])
+    every = range_of(points)
     views = []
     for place, each in enumerate(shown):
         own = [point for point in points if point["name"] == each.tensor]
-        drawn = [
-            range_of(points),
-            rule(0.0),
-            lines(own, color=COLORS[0]),
-            *dots(own, size=12),
-        ]
+        drawn = [every, rule(0.0), lines(own, color=COLORS[0]), *dots(own, size=12)]
         last = place >= len(shown) - columns
         across = Axis("Pruned (%)", -3, 103, ticks=_QUARTERS, sides=last)
         side = replace(y, sides=place % columns == 0, title=axis if place == 0 else "")
