@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audioprune.report.figures.chart import Chart
-from audioprune.report.figures.theme import FAINT, SHAPES, Key, key_of, level_key
+from audioprune.report.figures.theme import FAINT, Key, key_of, level_key, shape_key
 from audioprune.report.figures.views import (
     Axis,
     dots,
@@ -112,11 +112,7 @@ def front_chart(
     key, shapes = key_of(groups), None
     if kinds:
         key = Key(key.names, key.colors)
-        shapes = Key(
-            tuple(kinds),
-            shapes=tuple(SHAPES[place % len(SHAPES)] for place in range(len(kinds))),
-            field="kind",
-        )
+        shapes = shape_key(kinds)
     levels = level_key(front.level[0] for front in fronts if front.level)
     columns = min(columns, len(fronts))
     width = plot_width(columns)

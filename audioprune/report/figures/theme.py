@@ -158,6 +158,12 @@ def key_of(names: Sequence[str]) -> Key:
     )
 
 
+def shape_key(names: Sequence[str]) -> Key:
+    """Return a key of shapes alone in the usual order, of the names in the field ``kind``."""
+    shapes = tuple(SHAPES[place % len(SHAPES)] for place in range(len(names)))
+    return Key(tuple(names), shapes=shapes, field="kind")
+
+
 def level_key(names: Iterable[str]) -> Key:
     """Return the key of named levels, which are dashed grey lines."""
     found = tuple(dict.fromkeys(names))
