@@ -54,17 +54,20 @@ class Figure:
         png: The picture of pixels.
         csv: The numbers.
         caption: What stands below it.
-        alt: What it shows, in words.
-        chart: Its specification; None for a picture that has none.
+        chart: Its specification.
         files: Everything that was written for it.
     """
 
     png: Path
     csv: Path
     caption: str
-    alt: str
-    chart: Chart | None = None
-    files: tuple[Path, ...] = ()
+    chart: Chart
+    files: tuple[Path, ...]
+
+    @property
+    def alt(self) -> str:
+        """What it shows, in words."""
+        return self.chart.alt
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def save_figure(chart: Chart, folder: Path, name: str, table: str, caption: str)
     """
     png, *others = chart.save(folder / name, _FORMATS.get())
     numbers = write_atomic(folder / f"{name}.csv", table)
-    return Figure(png, numbers, caption, chart.alt, chart, (png, *others, numbers))
+    return Figure(png, numbers, caption, chart, (png, *others, numbers))
 
 
 def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:
