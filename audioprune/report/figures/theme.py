@@ -95,18 +95,16 @@ class Key:
         colors: A colour for each name; empty for a key of shapes alone.
         shapes: A shape for each name; empty for a key of colours alone.
         dashes: A dash for each name; empty where no line has one.
-        levels: An opacity for each name; names with one are dashed grey lines.
+        levels: Whether the names are those of dashed grey lines.
         field: Field of the data that holds the names.
-        shown: Whether there is a legend.
     """
 
     names: tuple[str, ...]
     colors: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
     dashes: tuple[tuple[float, ...], ...] = ()
-    levels: tuple[float, ...] = ()
+    levels: bool = False
     field: str = "name"
-    shown: bool = True
 
     def channels(self, *wanted: str) -> dict[str, Any]:
         """Return the encodings of ``color``, ``shape``, ``strokeDash`` that it has."""
@@ -114,7 +112,7 @@ class Key:
             "color": self.colors,
             "shape": self.shapes,
             "strokeDash": self.dashes,
-            "opacity": self.levels,
+            "opacity": [1.0 for _ in self.names] if self.levels else (),
         }
         return {
             channel: {
@@ -127,9 +125,7 @@ class Key:
             if ranges[channel]
         }
 
-    def _legend(self) -> dict[str, Any] | None:
-        if not self.shown:
-            return None
+    def _legend(self) -> dict[str, Any]:
         lines = {name: wrapped(name, WIDTH - 40) for name in self.names}
         longest = max((len(line) for each in lines.values() for line in each), default=1)
         columns = max(1, min(len(self.names), int(WIDTH // (_CHAR_PX * longest + 26))))
@@ -167,26 +163,24 @@ def shape_key(names: Sequence[str]) -> Key:
 def level_key(names: Iterable[str]) -> Key:
     """Return the key of named levels, which are dashed grey lines."""
     found = tuple(dict.fromkeys(names))
-    return Key(found, levels=tuple(1.0 for _ in found), field="level")
+    return Key(found, levels=True, field="level")
 
 
-def ramp(name: str, count: int, start: float = 0.0, end: float = 1.0) -> tuple[str, ...]:
+def ramp(name: str, count: int) -> tuple[str, ...]:
     """Return so many colours along a ramp, whose lightness rises or falls all the way.
 
     Args:
         name: A name in ``RAMPS``.
         count: How many.
-        start: Where the first is, 0..1.
-        end: Where the last is.
     """
-    shares = [start + (end - start) * place / max(1, count - 1) for place in range(count)]
+    shares = [place / max(1, count - 1) for place in range(count)]
     return tuple("#" + "".join(f"{part:02x}" for part in _between(name, at)) for at in shares)
 
 
 def _between(name: str, share: float) -> tuple[int, ...]:
     """Return red, green and blue at a place of a ramp."""
     stops = [bytes.fromhex(stop) for stop in RAMPS[name].split()]
-    at = min(max(share, 0.0), 1.0) * (len(stops) - 1)
+    at = share * (len(stops) - 1)
     first = min(int(at), len(stops) - 2)
     pairs = zip(stops[first], stops[first + 1], strict=True)
     return tuple(round(low + (at - first) * (high - low)) for low, high in pairs)
