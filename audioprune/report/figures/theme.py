@@ -60,6 +60,8 @@ CONFIG: Mapping[str, Any] = {
     "font": FONT,
     "legend": {
         "columnPadding": 10,
+        "gradientLength": 120,
+        "gradientThickness": 8,
         "labelColor": INK,
         "labelFontSize": _LETTER,
         "labelLimit": 0,

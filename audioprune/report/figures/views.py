@@ -343,9 +343,13 @@ def blocks(rows: Sequence[Row], key: Key) -> Layer:
 def squares(rows: Sequence[Row], title: str, low: float, high: float, scheme: str) -> Layer:
     """Return squares of a grid of categories, coloured by the field ``value``."""
     scale = {"domain": [low, high], "scheme": scheme, "clamp": True}
-    legend = {"title": title, "gradientLength": 120, "gradientThickness": 8, "orient": "bottom"}
-    color = {"field": "value", "type": "quantitative", "scale": scale, "legend": legend}
-    return _layer(rows, {"type": "rect"}, {"color": color} | _TOLD)
+    return _layer(rows, {"type": "rect"}, {"color": shade(title, scale)} | _TOLD)
+
+
+def shade(title: str, scale: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the encoding of the field ``value`` as a colour along a scale, and its legend."""
+    legend = {"title": title}
+    return {"field": "value", "type": "quantitative", "scale": scale, "legend": legend}
 
 
 def _layer(rows: Sequence[Row], mark: Mapping[str, Any], encoding: Mapping[str, Any]) -> Layer:
