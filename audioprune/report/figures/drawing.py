@@ -44,6 +44,8 @@ from audioprune.report.tables import FORMATS, csv_text
 _FORMATS: ContextVar[tuple[str, ...]] = ContextVar("formats", default=PICTURES)
 MAX_TENSORS = 80
 """Most tensors that a figure of curves draws; its CSV file holds all."""
+HALVES = {0.0: "0", 50.0: "50", 100.0: "100"}
+"""Ticks along the percent of a tensor that is pruned, which has little room."""
 
 
 @dataclass(frozen=True)
