@@ -20,7 +20,7 @@ from audioprune.errors import OutputError
 from audioprune.files import write_atomic
 from audioprune.paths import cache_folder
 from audioprune.report.figures.png import packed
-from audioprune.report.figures.theme import CONFIG, PAGE_COLORS
+from audioprune.report.figures.theme import CONFIG, PAGE_COLORS, page_style
 from audioprune.report.runs.signs import visible
 
 FORMATS = ("png", "svg", "pdf")
@@ -29,11 +29,12 @@ SCALE = 3.0
 _IDS = re.compile(r'(\bid="|="url\(#)(clip|gradient_)(\d+)')
 _SIZE = re.compile(r'\b(width|height)="([\d.]+)"')
 _SCRIPT = Path(__file__).parent.parent / "templates" / "charts.js"
-STYLE = """
-.chart { --chart-ink: #1b1f24; --chart-quiet: #57606a; --chart-faint: #a8b0b9;
-  --chart-grid: #dfe3e8; --chart-ground: #ffffff; position: relative; }
-@media (prefers-color-scheme: dark) { .chart { --chart-ink: #e6e9ed; --chart-quiet: #a5afba;
-  --chart-faint: #6c7681; --chart-grid: #333b44; --chart-ground: #14181d; } }
+STYLE = (
+    f"""
+.chart {{ {page_style(dark=False)} position: relative; }}
+@media (prefers-color-scheme: dark) {{ .chart {{ {page_style(dark=True)} }} }}
+"""
+    + """\
 .chart svg { display: block; width: 100%; max-width: 44rem; height: auto; }
 .chart-note { position: absolute; z-index: 2; max-width: 20rem; padding: .25rem .5rem;
   border: 1px solid var(--chart-quiet); border-radius: 4px; background: var(--chart-ground);
@@ -41,6 +42,7 @@ STYLE = """
   pointer-events: none; }
 .chart-live .mark-symbol path[aria-label] { cursor: pointer; }
 """
+)
 
 
 @dataclass(frozen=True)

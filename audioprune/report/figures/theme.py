@@ -15,13 +15,10 @@ from typing import Any
 WIDTH = 330
 """Widest figure in pixels of 1/96 inch: one column of 85 mm, where letters are 6.5 pt and more."""
 INK, QUIET, FAINT, GRID, GROUND = "#1b1f24", "#57606a", "#a8b0b9", "#dfe3e8", "#ffffff"
-PAGE_COLORS = {
-    INK: "var(--chart-ink, #1b1f24)",
-    QUIET: "var(--chart-quiet, #57606a)",
-    FAINT: "var(--chart-faint, #a8b0b9)",
-    GRID: "var(--chart-grid, #dfe3e8)",
-    GROUND: "var(--chart-ground, #ffffff)",
-}
+DARK = {INK: "#e6e9ed", QUIET: "#a5afba", FAINT: "#6c7681", GRID: "#333b44", GROUND: "#14181d"}
+"""What these are on a dark page."""
+_VARIABLES = dict(zip(DARK, ("ink", "quiet", "faint", "grid", "ground"), strict=True))
+PAGE_COLORS = {color: f"var(--chart-{name}, {color})" for color, name in _VARIABLES.items()}
 """What a page writes in place of the colours that change with its own: light or dark."""
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale
 # on white, and black follows the ink of the page.
@@ -200,6 +197,12 @@ def chosen_text(texts: Mapping[Any, Any], value: str) -> str:
     for key, text in reversed(list(texts.items())):
         told = f"{value} === {json.dumps(key)} ? {json.dumps(text)} : {told}"
     return told
+
+
+def page_style(dark: bool) -> str:
+    """Return the variables of ``PAGE_COLORS`` as a page sets them."""
+    told = ((name, DARK[color] if dark else color) for color, name in _VARIABLES.items())
+    return " ".join(f"--chart-{name}: {color};" for name, color in told)
 
 
 def _plain(value: Any) -> Any:
