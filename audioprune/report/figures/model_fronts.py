@@ -20,7 +20,7 @@ from audioprune.report.figures.drawing import (
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
-from audioprune.report.figures.pareto import pareto_front, unprocessed
+from audioprune.report.figures.pareto import pareto_front, scores_of, unprocessed
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.scales import honest_scale
@@ -86,7 +86,6 @@ def _as_csv(marks: Sequence[Mark], able: Sequence[Entry], fronts: Sequence[Front
 
 
 def _mark(entry: Entry, costs: Sequence[Column], metrics: Sequence[str]) -> Mark:
-    columns = [metric_column(metric, metric) for metric in metrics]
     mark = no_better(entry)
     return Mark(
         row=entry.identity,
@@ -98,10 +97,7 @@ def _mark(entry: Entry, costs: Sequence[Column], metrics: Sequence[str]) -> Mark
             cost.header: times(FORMATS[cost.style].factor, entry.size(cost.key).mean)
             for cost in costs
         },
-        scores={
-            column.header: times(FORMATS[column.style].factor, entry.score(metric).mean)
-            for metric, column in zip(metrics, columns, strict=True)
-        },
+        scores=scores_of(entry, metrics),
     )
 
 

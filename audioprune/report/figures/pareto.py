@@ -158,10 +158,6 @@ def _caption(kind: str, points: Sequence[Point], entries: Sequence[Entry]) -> st
 
 
 def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
-    scores = {}
-    for metric in metrics:
-        column = metric_column(metric, "")
-        scores[column.header] = times(FORMATS[column.style].factor, point.mean(metric))
     return Mark(
         row=point.entry.identity,
         name=f"{point.number}: {point.name}",
@@ -170,8 +166,17 @@ def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
         text=str(point.number),
         hollow=bool(point.mark),
         costs={cost: FORMATS["mebibytes"].factor * point.size},
-        scores=scores,
+        scores=scores_of(point.entry, metrics),
     )
+
+
+def scores_of(entry: Entry, metrics: Iterable[str]) -> dict[str, float | None]:
+    """Return the means of some metrics by the titles of their axes, in the units of these."""
+    columns = [metric_column(metric, metric) for metric in metrics]
+    return {
+        column.header: times(FORMATS[column.style].factor, entry.score(column.key).mean)
+        for column in columns
+    }
 
 
 def unprocessed(entries: Iterable[Entry], metric: str) -> tuple[str, float] | None:

@@ -25,7 +25,7 @@ from audioprune.report.figures.drawing import (
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
-from audioprune.report.figures.pareto import unprocessed
+from audioprune.report.figures.pareto import scores_of, unprocessed
 from audioprune.report.model_tables import jobs_of, main_metrics, notes_of, told_of
 from audioprune.report.request import Request
 from audioprune.report.runs.entries import entries, final
@@ -280,12 +280,7 @@ def _cost_title(cost: str) -> str:
 
 
 def _mark(place: int, small: Small, metrics: Sequence[str]) -> Mark:
-    scores, spreads = {}, {}
-    for metric in metrics:
-        column = metric_column(metric, "")
-        factor = FORMATS[column.style].factor
-        scores[column.header] = times(factor, small.entry.score(metric).mean)
-        spreads[column.header] = times(factor, _half(small, metric))
+    columns = [metric_column(metric, metric) for metric in metrics]
     return Mark(
         row=small.entry.identity,
         name=f"{place}: {small.name}, {small.kind}",
@@ -293,8 +288,11 @@ def _mark(place: int, small: Small, metrics: Sequence[str]) -> Mark:
         text=str(place),
         hollow=bool(no_better(small.entry)),
         costs={_cost_title(cost): times(COSTS[cost][2], small.cost(cost)) for cost in COSTS},
-        scores=scores,
-        spreads=spreads,
+        scores=scores_of(small.entry, metrics),
+        spreads={
+            column.header: times(FORMATS[column.style].factor, _half(small, column.key))
+            for column in columns
+        },
     )
 
 
