@@ -35,7 +35,6 @@ def same_bytes(path: Path) -> bytes:
 
 def drawn_rows(figure: Figure, kind: str, place: int = 0) -> list[dict[str, Any]]:
     """Return the data of all marks of a kind in one view of a figure, in their order."""
-    assert figure.chart
     layers = figure.chart.spec["concat"][place]["layer"]
     found = [layer for layer in layers if layer["mark"]["type"] == kind]
     return [row for layer in found for row in layer["data"]["values"]]

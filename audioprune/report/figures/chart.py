@@ -20,7 +20,7 @@ from audioprune.errors import OutputError
 from audioprune.files import write_atomic
 from audioprune.paths import cache_folder
 from audioprune.report.figures.png import packed
-from audioprune.report.figures.theme import CONFIG, PAGE_COLORS
+from audioprune.report.figures.theme import CONFIG, PAGE_COLORS, page_style
 from audioprune.report.runs.signs import visible
 
 FORMATS = ("png", "svg", "pdf")
@@ -28,13 +28,13 @@ SCALE = 3.0
 """Pixels of a png per pixel of 1/96 inch: 288 dots per inch."""
 _IDS = re.compile(r'(\bid="|="url\(#)(clip|gradient_)(\d+)')
 _SIZE = re.compile(r'\b(width|height)="([\d.]+)"')
-_DATA = ("values", "datasets")
 _SCRIPT = Path(__file__).parent.parent / "templates" / "charts.js"
-STYLE = """
-.chart { --chart-ink: #1b1f24; --chart-quiet: #57606a; --chart-faint: #a8b0b9;
-  --chart-grid: #dfe3e8; --chart-ground: #ffffff; position: relative; }
-@media (prefers-color-scheme: dark) { .chart { --chart-ink: #e6e9ed; --chart-quiet: #a5afba;
-  --chart-faint: #6c7681; --chart-grid: #333b44; --chart-ground: #14181d; } }
+STYLE = (
+    f"""
+.chart {{ {page_style(dark=False)} position: relative; }}
+@media (prefers-color-scheme: dark) {{ .chart {{ {page_style(dark=True)} }} }}
+"""
+    + """\
 .chart svg { display: block; width: 100%; max-width: 44rem; height: auto; }
 .chart-note { position: absolute; z-index: 2; max-width: 20rem; padding: .25rem .5rem;
   border: 1px solid var(--chart-quiet); border-radius: 4px; background: var(--chart-ground);
@@ -42,6 +42,7 @@ STYLE = """
   pointer-events: none; }
 .chart-live .mark-symbol path[aria-label] { cursor: pointer; }
 """
+)
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,11 @@ class Chart:
             for each in formats
         )
 
-    def fragment(self, anchor: str, live: bool = True) -> str:
+    def fragment(self, anchor: str) -> str:
         """Return the chart as HTML: its picture, and what ``runtime_script`` makes it live by.
 
         Args:
             anchor: Value of ``id``, unlike any other of the page.
-            live: Whether it answers to the mouse; otherwise it is a picture alone.
         """
         picture = _IDS.sub(rf"\1{anchor}-\2\3", _of_page(self.svg))
         still = (
@@ -103,7 +103,7 @@ class Chart:
         )
         # Compiled already: the browser has less to do, and nothing to warn of.
         data = _escaped(_in_page(self.vega))
-        script = f'<script type="application/json">{data}</script>' if live else ""
+        script = f'<script type="application/json">{data}</script>'
         picture = re.sub(r' xmlns(:xlink)?="[^"]*"', "", picture, count=2)  # a page knows them
         return (
             f'<div class="chart" id="{html.escape(anchor)}">{still}{picture}</div>{script}</div>'
@@ -186,20 +186,15 @@ def _visible(value: Any) -> Any:
 def _of_page(svg: str) -> str:
     """Let the colours of a picture follow those of the page."""
     colors = "|".join(map(re.escape, PAGE_COLORS))
-    return re.sub(
-        rf'(fill|stroke)="({colors})"', lambda found: _attribute(found[1], found[2]), svg
-    )
-
-
-def _attribute(name: str, color: str) -> str:
-    return f'{name}="{PAGE_COLORS[color]}"'
+    painted = rf'(fill|stroke)="({colors})"'
+    return re.sub(painted, lambda found: f'{found[1]}="{PAGE_COLORS[found[2]]}"', svg)
 
 
 def _in_page(value: Any) -> Any:
     """Do the same with a specification, but for its data."""
     if isinstance(value, dict):
         return {
-            key: each if key in _DATA else _in_page(each)
+            key: each if key == "values" else _in_page(each)
             for key, each in value.items()
             if key != "$schema"
         }

@@ -17,6 +17,7 @@ from audioprune.experiment.rows import read_number
 from audioprune.report.baselines import no_better
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
+    HALVES,
     MAX_TENSORS,
     Figure,
     first_of,
@@ -49,7 +50,6 @@ from audioprune.report.runs.scales import honest_scale, scale_text, validation_t
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
 _KINDS = ("fits", "drops too far")
-_QUARTERS = {0.0: "0", 50.0: "50", 100.0: "100"}
 _LEFT = 44  # pixels of the labels of the vertical axis
 _COLUMNS = (
     Column("name", "Run"),
@@ -219,17 +219,13 @@ def _spec(
         {"x": x, "y": y, "name": each.tensor} for each in curves for x, y in _line(each, factor)
     ]
     y = score_axis(axis, [0.0, *(point["y"] for point in points)])
+    every = range_of(points)
     views = []
     for place, each in enumerate(shown):
         own = [point for point in points if point["name"] == each.tensor]
-        drawn = [
-            range_of(points),
-            rule(0.0),
-            lines(own, color=COLORS[0]),
-            *dots(own, size=12),
-        ]
+        drawn = [every, rule(0.0), lines(own, color=COLORS[0]), *dots(own, size=12)]
         last = place >= len(shown) - columns
-        across = Axis("Pruned (%)", -3, 103, ticks=_QUARTERS, sides=last)
+        across = Axis("Pruned (%)", -3, 103, ticks=HALVES, sides=last)
         side = replace(y, sides=place % columns == 0, title=axis if place == 0 else "")
         views.append(view(across, side, drawn, title=each.tensor, width=width, height=75))
     return sheet(views, footer, columns=columns)

@@ -23,7 +23,9 @@ from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.theme import Key, key_of, level_key
 from audioprune.report.figures.views import (
     Axis,
+    Row,
     dots,
+    heights,
     level,
     lines,
     plot_width,
@@ -34,7 +36,7 @@ from audioprune.report.figures.views import (
     whole_axis,
 )
 from audioprune.report.runs.corpora import Corpus, by_corpus
-from audioprune.report.runs.entry import Value
+from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text
@@ -42,6 +44,8 @@ from audioprune.report.tables import FORMATS, csv_text
 _FORMATS: ContextVar[tuple[str, ...]] = ContextVar("formats", default=PICTURES)
 MAX_TENSORS = 80
 """Most tensors that a figure of curves draws; its CSV file holds all."""
+HALVES = {0.0: "0", 50.0: "50", 100.0: "100"}
+"""Ticks along the percent of a tensor that is pruned, which has little room."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,20 @@ class Figure:
         png: The picture of pixels.
         csv: The numbers.
         caption: What stands below it.
-        alt: What it shows, in words.
-        chart: Its specification; None for a picture that has none.
+        chart: Its specification.
         files: Everything that was written for it.
     """
 
     png: Path
     csv: Path
     caption: str
-    alt: str
-    chart: Chart | None = None
-    files: tuple[Path, ...] = ()
+    chart: Chart
+    files: tuple[Path, ...]
+
+    @property
+    def alt(self) -> str:
+        """What it shows, in words."""
+        return self.chart.alt
 
 
 @dataclass(frozen=True)
@@ -101,13 +108,23 @@ def per_corpus(name: str, jobs: Iterable[Job]) -> list[tuple[str, Corpus, tuple[
         For each corpus the stem of its figure, the corpus, and its jobs.
     """
     found = by_corpus(jobs)
-    if len(found) < 2:
-        return [(name, corpus, members) for corpus, members in found]
-    stems = [
-        slug(f"{name}-{place}-{corpus.name or 'corpus'}")
-        for place, (corpus, _) in enumerate(found, 1)
-    ]
+    stems = _stems(name, [corpus for corpus, _ in found])
     return [(stem, *each) for stem, each in zip(stems, found, strict=True)]
+
+
+def entries_per_corpus(name: str, entries: Iterable[Entry]) -> list[tuple[str, list[Entry]]]:
+    """Do the same with joined rows: return for each corpus the stem of its figure and its rows."""
+    groups: dict[Corpus, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.corpus, []).append(entry)
+    return list(zip(_stems(name, list(groups)), groups.values(), strict=True))
+
+
+def _stems(name: str, corpora: Sequence[Corpus]) -> list[str]:
+    if len(corpora) < 2:
+        return [name] * len(corpora)
+    numbered = enumerate(corpora, 1)
+    return [slug(f"{name}-{place}-{corpus.name or 'corpus'}") for place, corpus in numbered]
 
 
 def on_corpus(caption: str, corpus: Corpus) -> str:
@@ -145,7 +162,7 @@ def save_figure(chart: Chart, folder: Path, name: str, table: str, caption: str)
     """
     png, *others = chart.save(folder / name, _FORMATS.get())
     numbers = write_atomic(folder / f"{name}.csv", table)
-    return Figure(png, numbers, caption, chart.alt, chart, (png, *others, numbers))
+    return Figure(png, numbers, caption, chart, (png, *others, numbers))
 
 
 def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:
@@ -187,45 +204,51 @@ def line_figure(
     x = whole_axis(
         x_label, (x for panel in panels for line in panel.lines for x, _ in line.points)
     )
+    points = [_points(panel) for panel in panels]
+    tall = [
+        [*heights(rows), *(value for _, value in _levels(panel))]
+        for panel, rows in zip(panels, points, strict=True)
+    ]
     views = []
     for place, panel in enumerate(panels):
         first = place - place % columns
-        row = panels[first : first + columns]
-        y = score_axis(panel.y_label, [value for each in row for value in _heights(each)])
-        views.append(_panel_view(panel, keys, x, y, plot_width(columns)))
+        y = score_axis(panel.y_label, sum(tall[first : first + columns], []))
+        views.append(_panel_view(panel, points[place], keys, (x, y), plot_width(columns)))
     alt = f"{caption} Lines: {', '.join(names)}. {_trend(panels)}"
     table = csv_text(["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels))
     chart = Chart(sheet(views, footer, columns=columns), alt)
     return save_figure(chart, folder, name, table, caption)
 
 
-def _points(line: Line, style: str, y_label: str) -> list[dict[str, Any]]:
-    """Return the points of a line that have a value, with the spread over the seeds."""
-    factor, points = FORMATS[style].factor, []
-    for x, value in line.points:
-        if value.mean is not None:
-            mean, spread = factor * value.mean, factor * (value.std or 0.0)
-            ends = {"low": mean - spread, "high": mean + spread} if spread else {}
-            told = f"{line.name}\n{x:g}: {y_label} {mean:.4g}"
-            points.append({"x": x, "y": mean, "name": line.name, "told": told, **ends})
+def _points(panel: Panel) -> list[dict[str, Any]]:
+    """Return the points of all lines that have a value, with the spread over the seeds."""
+    factor, points = FORMATS[panel.style].factor, []
+    for line in panel.lines:
+        for x, value in line.points:
+            if value.mean is not None:
+                mean, spread = factor * value.mean, factor * (value.std or 0.0)
+                ends = {"low": mean - spread, "high": mean + spread} if spread else {}
+                told = f"{line.name}\n{x:g}: {panel.y_label} {mean:.4g}"
+                points.append({"x": x, "y": mean, "name": line.name, "told": told, **ends})
     return points
 
 
-def _heights(panel: Panel) -> list[float]:
-    rows = [row for line in panel.lines for row in _points(line, panel.style, "")]
-    found = [row[name] for row in rows for name in ("y", "low", "high") if name in row]
-    return [*found, FORMATS[panel.style].factor * panel.level[1]] if panel.level else found
+def _levels(panel: Panel) -> list[tuple[str, float]]:
+    """Return the name and the height of the level, where there is one."""
+    named = [panel.level] if panel.level else []
+    return [(name, FORMATS[panel.style].factor * value) for name, value in named]
 
 
 def _panel_view(
-    panel: Panel, keys: tuple[Key, Key], x: Axis, y: Axis, width: float
+    panel: Panel,
+    rows: Sequence[Row],
+    keys: tuple[Key, Key],
+    axes: tuple[Axis, Axis],
+    width: float,
 ) -> dict[str, Any]:
-    rows = [row for line in panel.lines for row in _points(line, panel.style, panel.y_label)]
     layers = [lines(rows, keys[0]), *whiskers(rows, keys[0]), *dots(rows, keys[0])]
-    if panel.level:
-        name, value = panel.level
-        layers.append(level(FORMATS[panel.style].factor * value, name, keys[1]))
-    return view(x, y, layers, title=panel.title, width=width, height=130)
+    layers += [level(value, name, keys[1]) for name, value in _levels(panel)]
+    return view(*axes, layers, title=panel.title, width=width, height=130)
 
 
 def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
@@ -237,9 +260,9 @@ def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
                 mean, std = times(factor, value.mean), times(factor, value.std)
                 scale = honest_scale(line.scale)
                 rows.append([panel.title, line.name, x, mean, std, value.seeds, scale])
-        if panel.level:
-            name, level = panel.level
-            rows.append([panel.title, name, None, factor * level, None, None, None])
+        rows += [
+            [panel.title, name, None, value, None, None, None] for name, value in _levels(panel)
+        ]
     return rows
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audioprune.report.figures.chart import Chart
-from audioprune.report.figures.theme import FAINT, SHAPES, Key, key_of, level_key
+from audioprune.report.figures.theme import FAINT, Key, key_of, level_key, shape_key
 from audioprune.report.figures.views import (
     Axis,
     dots,
+    heights,
     level,
     lines,
     log_axis,
@@ -111,11 +112,7 @@ def front_chart(
     key, shapes = key_of(groups), None
     if kinds:
         key = Key(key.names, key.colors)
-        shapes = Key(
-            tuple(kinds),
-            shapes=tuple(SHAPES[place % len(SHAPES)] for place in range(len(kinds))),
-            field="kind",
-        )
+        shapes = shape_key(kinds)
     levels = level_key(front.level[0] for front in fronts if front.level)
     columns = min(columns, len(fronts))
     width = plot_width(columns)
@@ -127,19 +124,19 @@ def _view(
     marks: Sequence[Mark], front: Front, keys: tuple[Key, Key | None, Key], width: float
 ) -> dict[str, Any]:
     key, shapes, levels = keys
+    named = [front.level] if front.level else []
     placed = front.places(marks)
     rows = [_row(marks[number], front, *at) for number, at in placed.items()]
     costs = [place[0] for place in placed.values()] or [1.0]
     x = log_axis(front.cost, costs, 4) if front.log else score_axis(front.cost, costs)
-    y = score_axis(front.score, _heights(rows, front.level))
+    y = score_axis(front.score, heights(rows) + [value for _, value in named])
     joined = [placed[number] for number in front.joined if number in placed]
     layers = []
     if len(joined) > 1:
         path = [{"x": one, "y": other, "name": "front"} for one, other in joined]
         layers.append(lines(path, color=FAINT, width=1.3))
     layers += [*whiskers(rows, key), *dots(rows, key, shapes)]
-    if front.level:
-        layers.append(level(front.level[1], front.level[0], levels))
+    layers += [level(value, name, levels) for name, value in named]
     layers += numbers(rows, x, y, width, _HEIGHT)
     return view(x, y, layers, width=width, height=_HEIGHT)
 
@@ -150,11 +147,6 @@ def _row(mark: Mark, front: Front, x: float, y: float) -> dict[str, Any]:
     told = f"{mark.name}\n{front.cost}: {number(x)}\n{front.score}: {y:.4g}"
     row = {"x": x, "y": y, "name": mark.group, "kind": mark.kind, "text": mark.text}
     return {**row, "row": mark.row, "told": told, "hollow": mark.hollow, **ends}
-
-
-def _heights(rows: Sequence[Mapping[str, Any]], named: tuple[str, float] | None) -> list[float]:
-    found = [row[name] for row in rows for name in ("y", "low", "high") if name in row]
-    return [*found, named[1]] if named else found
 
 
 def numbers(

@@ -13,16 +13,15 @@ from typing import Any
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.figures.drawing import (
     Figure,
+    entries_per_corpus,
     footer_of,
     on_corpus,
     save_figure,
-    slug,
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
-from audioprune.report.figures.pareto import pareto_front
+from audioprune.report.figures.pareto import pareto_front, scores_of, unprocessed
 from audioprune.report.model_tables import main_metrics
-from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, Column, csv_text, metric_column
@@ -42,14 +41,7 @@ def cost_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figu
         name: Stem of all of them, kept where there is only one corpus.
         entries: Joined rows; unprocessed input is a level.
     """
-    groups: dict[Corpus, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.corpus, []).append(entry)
-    stems = [
-        name if len(groups) == 1 else slug(f"{name}-{place}-{corpus.name or 'corpus'}")
-        for place, corpus in enumerate(groups, 1)
-    ]
-    pairs = zip(stems, groups.values(), strict=True)
+    pairs = entries_per_corpus(name, entries)
     return [figure for stem, own in pairs if (figure := _figure(folder, stem, own))]
 
 
@@ -65,8 +57,7 @@ def _figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure | None:
     if not costs or not metrics:
         return None
     marks = [_mark(entry, costs, metrics) for entry in able]
-    inputs = [entry for entry in scored if entry.variant == "mixture"]
-    fronts = [_front(marks, cost, metric, inputs) for metric in metrics for cost in costs]
+    fronts = [_front(marks, cost, metric, scored) for metric in metrics for cost in costs]
     caption = (
         "Quality (mean over test conditions) against what it takes to run the model. The line "
         "joins models that no cheaper one beats."
@@ -95,12 +86,10 @@ def _as_csv(marks: Sequence[Mark], able: Sequence[Entry], fronts: Sequence[Front
 
 
 def _mark(entry: Entry, costs: Sequence[Column], metrics: Sequence[str]) -> Mark:
-    columns = [metric_column(metric, metric) for metric in metrics]
     mark = no_better(entry)
-    config = ", ".join(f"{key}={value}" for key, value in entry.config.items() if value)
     return Mark(
         row=entry.identity,
-        name=", ".join(filter(None, (entry.title, config, mark))),
+        name=", ".join(filter(None, (entry.title, entry.settings, mark))),
         group=str(entry.label),
         kind=str(entry.variant),
         hollow=bool(mark),
@@ -108,16 +97,12 @@ def _mark(entry: Entry, costs: Sequence[Column], metrics: Sequence[str]) -> Mark
             cost.header: times(FORMATS[cost.style].factor, entry.size(cost.key).mean)
             for cost in costs
         },
-        scores={
-            column.header: times(FORMATS[column.style].factor, entry.score(metric).mean)
-            for metric, column in zip(metrics, columns, strict=True)
-        },
+        scores=scores_of(entry, metrics),
     )
 
 
-def _front(marks: Sequence[Mark], cost: Column, metric: str, inputs: Sequence[Entry]) -> Front:
-    column = metric_column(metric, metric)
-    score, factor = column.header, FORMATS[column.style].factor
+def _front(marks: Sequence[Mark], cost: Column, metric: str, scored: Sequence[Entry]) -> Front:
+    score = metric_column(metric, metric).header
     sign = 1 if metric in SMALLER_IS_BETTER else -1
     placed = [
         (number, at)
@@ -125,7 +110,5 @@ def _front(marks: Sequence[Mark], cost: Column, metric: str, inputs: Sequence[En
         if not mark.hollow and (at := mark.at(cost.header, score))
     ]
     best = pareto_front(placed, lambda pair: (pair[1][0], sign * pair[1][1]))
-    means = (entry.score(metric).mean for entry in inputs)
-    mean = next((mean for mean in means if mean is not None), None)
-    level = None if mean is None else ("unprocessed", factor * mean)
+    level = unprocessed(scored, metric)
     return Front(cost.header, score, [number for number, _ in best], level)

@@ -14,15 +14,14 @@ from typing import TypeVar
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.figures.drawing import (
     Figure,
+    entries_per_corpus,
     footer_of,
     on_corpus,
     save_figure,
-    slug,
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
 from audioprune.report.model_tables import main_metrics
-from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
@@ -51,13 +50,8 @@ class Point:
 
     @property
     def name(self) -> str:
-        """Row title with the configuration that sets it apart."""
-        config = ", ".join(f"{key}={value}" for key, value in self.entry.config.items() if value)
-        return ", ".join(
-            filter(
-                None, (f"{self.entry.title} ({config})" if config else self.entry.title, self.mark)
-            )
-        )
+        """Row title with the configuration that sets it apart, and what it is no better than."""
+        return ", ".join(filter(None, (self.entry.name, self.mark)))
 
 
 def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
@@ -107,15 +101,8 @@ def front(points: Sequence[Point], metric: str) -> list[Point]:
 
 def pareto_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:
     """Draw ``pareto_figure`` once for each corpus; models of different corpora share no front."""
-    groups: dict[Corpus, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.corpus, []).append(entry)
-    stems = {
-        corpus: name if len(groups) == 1 else slug(f"{name}-{place}-{corpus.name or 'corpus'}")
-        for place, corpus in enumerate(groups, 1)
-    }
-    drawn = (pareto_figure(folder, stems[corpus], members) for corpus, members in groups.items())
-    return [figure for figure in drawn if figure]
+    pairs = entries_per_corpus(name, entries)
+    return [figure for stem, own in pairs if (figure := pareto_figure(folder, stem, own))]
 
 
 def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure | None:
@@ -145,7 +132,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
             cost,
             metric_column(metric, "").header,
             [point.number - 1 for point in front(points, metric)],
-            _unprocessed(entries, metric),
+            unprocessed(entries, metric),
         )
         for metric in metrics
     ]
@@ -171,10 +158,6 @@ def _caption(kind: str, points: Sequence[Point], entries: Sequence[Entry]) -> st
 
 
 def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
-    scores = {}
-    for metric in metrics:
-        column = metric_column(metric, "")
-        scores[column.header] = times(FORMATS[column.style].factor, point.mean(metric))
     return Mark(
         row=point.entry.identity,
         name=f"{point.number}: {point.name}",
@@ -183,13 +166,23 @@ def _mark(point: Point, cost: str, metrics: Sequence[str]) -> Mark:
         text=str(point.number),
         hollow=bool(point.mark),
         costs={cost: FORMATS["mebibytes"].factor * point.size},
-        scores=scores,
+        scores=scores_of(point.entry, metrics),
     )
 
 
-def _unprocessed(entries: Sequence[Entry], metric: str) -> tuple[str, float] | None:
+def scores_of(entry: Entry, metrics: Iterable[str]) -> dict[str, float | None]:
+    """Return the means of some metrics by the titles of their axes, in the units of these."""
+    columns = [metric_column(metric, metric) for metric in metrics]
+    return {
+        column.header: times(FORMATS[column.style].factor, entry.score(column.key).mean)
+        for column in columns
+    }
+
+
+def unprocessed(entries: Iterable[Entry], metric: str) -> tuple[str, float] | None:
+    """Return the level of the unprocessed input among some rows, in the unit of the axis."""
     mixtures = (entry.score(metric).mean for entry in entries if entry.variant == "mixture")
-    mean = next(mixtures, None)
+    mean = next((mean for mean in mixtures if mean is not None), None)
     factor = FORMATS[metric_column(metric, "").style].factor
     return None if mean is None else ("unprocessed", factor * mean)
 

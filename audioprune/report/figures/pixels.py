@@ -12,7 +12,7 @@ import numpy as np
 
 from audioprune.report.figures.png import written
 from audioprune.report.figures.theme import ramp
-from audioprune.report.figures.views import Layer
+from audioprune.report.figures.views import Layer, shade
 
 _SHADES = 256
 
@@ -35,32 +35,28 @@ def image(
         size: Width and height on paper in pixels.
         view_height: Height of the view.
     """
-    width, height = size
-    mark = {"type": "image", "url": data_uri(values, low, high, name), "aspect": False}
-    mark |= {
-        "width": width,
-        "height": height,
+    mark = {
+        "type": "image",
+        "url": data_uri(values, low, high, name),
+        "aspect": False,
+        "smooth": False,
+        "width": size[0],
+        "height": size[1],
         "x": 0,
         "y": view_height,
         "align": "left",
         "baseline": "bottom",
     }
-    return {
-        "data": {"values": [{}]},
-        "mark": {**mark, "smooth": False},
-        "encoding": {"x": None, "y": None},
-    }
+    return {"data": {"values": [{}]}, "mark": mark, "encoding": {"x": None, "y": None}}
 
 
 def legend(title: str, low: float, high: float, name: str) -> Layer:
     """Return a layer that shows nothing but the legend of such colours."""
-    bar = {"title": title, "gradientLength": 120, "gradientThickness": 8, "orient": "bottom"}
     scale = {"domain": [low, high], "range": list(ramp(name, 16))}
-    color = {"field": "value", "type": "quantitative", "scale": scale, "legend": bar}
     return {
         "data": {"values": [{"x": 0.0, "y": 0.0, "value": low}]},
         "mark": {"type": "point", "opacity": 0},
-        "encoding": {"color": color},
+        "encoding": {"color": shade(title, scale)},
     }
 
 
@@ -69,9 +65,8 @@ def data_uri(values: np.ndarray, low: float, high: float, name: str) -> str:
     shares = np.clip((values[::-1] - low) / (high - low), 0.0, 1.0)
     pixels = np.round(shares * (_SHADES - 1)).astype(np.uint8)
     height, width = pixels.shape
-    rows = np.hstack(
-        [np.zeros((height, 1), np.uint8), pixels]
-    )  # each begins with its filter: none
+    filters = np.zeros((height, 1), np.uint8)  # of each row: none
+    rows = np.hstack([filters, pixels])
     palette = b"".join(bytes.fromhex(color[1:]) for color in ramp(name, _SHADES))
     png = written(width, height, palette, rows.tobytes())
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

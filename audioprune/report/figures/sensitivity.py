@@ -15,6 +15,7 @@ from typing import Any
 from audioprune.experiment.rows import read_number
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
+    HALVES,
     MAX_TENSORS,
     Figure,
     first_of,
@@ -27,7 +28,6 @@ from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
 
-_HALVES = {0.0: "0", 50.0: "50", 100.0: "100"}
 _SHORT = "format(datum.value, '.2~g')"
 
 
@@ -124,7 +124,7 @@ def _spec(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> dict[
         chosen = [point for point in points if point["chosen"]]
         drawn = [rule(0.0), lines(points, key), *dots(chosen, key)]
         last = place >= len(tensors) - columns
-        x = Axis("Pruned share (%)", -3, 103, ticks=_HALVES, sides=last)
+        x = Axis("Pruned share (%)", -3, 103, ticks=HALVES, sides=last)
         side = "Increase of the loss" if place == 0 else ""
         y = Axis(side, label=_SHORT, count=3)
         views.append(view(x, y, drawn, title=tensor, width=width, height=75))

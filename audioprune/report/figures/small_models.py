@@ -8,7 +8,7 @@ whether they had equal budgets, are up to the runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.claims import HELD, NOT_HELD, Bound, Side, judge
 from audioprune.report.figures.drawing import (
     Figure,
+    entries_per_corpus,
     footer_of,
     on_corpus,
     save_figure,
-    slug,
     times,
 )
 from audioprune.report.figures.fronts import Front, Mark, front_chart
+from audioprune.report.figures.pareto import scores_of, unprocessed
 from audioprune.report.model_tables import jobs_of, main_metrics, notes_of, told_of
 from audioprune.report.request import Request
-from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entries import entries, final
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.intervals import Differences, interval, interval_of, paired
@@ -60,8 +60,7 @@ class Small:
     @property
     def name(self) -> str:
         """Row title with the configuration that sets it apart."""
-        config = ", ".join(f"{key}={value}" for key, value in self.entry.config.items() if value)
-        return f"{self.entry.title} ({config})" if config else self.entry.title
+        return self.entry.name
 
     def cost(self, key: str) -> float | None:
         """Return the mean of a size or cost over the seeds."""
@@ -261,7 +260,7 @@ def small_figure(folder: Path, name: str, found: Sequence[Entry]) -> Figure | No
     )
     told = "; ".join(f"{place}: {small.name}, {small.kind}" for place, small in _placed(models))
     views = [
-        Front(_cost_title(cost), metric_column(metric, "").header, (), _mixture(found, metric))
+        Front(_cost_title(cost), metric_column(metric, "").header, (), unprocessed(found, metric))
         for metric in metrics
         for cost in COSTS
     ]
@@ -281,12 +280,7 @@ def _cost_title(cost: str) -> str:
 
 
 def _mark(place: int, small: Small, metrics: Sequence[str]) -> Mark:
-    scores, spreads = {}, {}
-    for metric in metrics:
-        column = metric_column(metric, "")
-        factor = FORMATS[column.style].factor
-        scores[column.header] = times(factor, small.entry.score(metric).mean)
-        spreads[column.header] = times(factor, _half(small, metric))
+    columns = [metric_column(metric, metric) for metric in metrics]
     return Mark(
         row=small.entry.identity,
         name=f"{place}: {small.name}, {small.kind}",
@@ -294,8 +288,11 @@ def _mark(place: int, small: Small, metrics: Sequence[str]) -> Mark:
         text=str(place),
         hollow=bool(no_better(small.entry)),
         costs={_cost_title(cost): times(COSTS[cost][2], small.cost(cost)) for cost in COSTS},
-        scores=scores,
-        spreads=spreads,
+        scores=scores_of(small.entry, metrics),
+        spreads={
+            column.header: times(FORMATS[column.style].factor, _half(small, column.key))
+            for column in columns
+        },
     )
 
 
@@ -303,13 +300,6 @@ def _half(small: Small, metric: str) -> float | None:
     """Return half the width of the interval over seeds."""
     known = interval(value for value in small.by_seed(metric).values() if value is not None)
     return known.width / 2 if known else None
-
-
-def _mixture(found: Sequence[Entry], metric: str) -> tuple[str, float] | None:
-    levels = [each.score(metric).mean for each in found if each.variant == "mixture"]
-    mean = levels[0] if levels else None
-    factor = FORMATS[metric_column(metric, "").style].factor
-    return None if mean is None else ("unprocessed", factor * mean)
 
 
 def _as_csv(models: Sequence[Small], metrics: Sequence[str]) -> str:
@@ -346,20 +336,7 @@ def write_small_models(request: Request) -> list[Path]:
         *write(models_table(models, metrics), request.out),
         *write(verdict_table(models, metrics), request.out),
     ]
-    for stem, members in _by_corpus(found).items():
+    for stem, members in entries_per_corpus("small_models", found):
         figure = small_figure(request.out / "figures", stem, members)
         written += figure.files if figure else []
     return written
-
-
-def _by_corpus(found: Iterable[Entry]) -> Mapping[str, list[Entry]]:
-    """Return the entries of each corpus by the stem of its figure."""
-    groups: dict[Corpus, list[Entry]] = {}
-    for entry in found:
-        groups.setdefault(entry.corpus, []).append(entry)
-    if len(groups) < 2:
-        return dict(zip(("small_models",), groups.values(), strict=True))
-    return {
-        slug(f"small_models-{place}-{corpus.name or 'corpus'}"): members
-        for place, (corpus, members) in enumerate(groups.items(), 1)
-    }

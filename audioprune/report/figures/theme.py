@@ -15,13 +15,10 @@ from typing import Any
 WIDTH = 330
 """Widest figure in pixels of 1/96 inch: one column of 85 mm, where letters are 6.5 pt and more."""
 INK, QUIET, FAINT, GRID, GROUND = "#1b1f24", "#57606a", "#a8b0b9", "#dfe3e8", "#ffffff"
-PAGE_COLORS = {
-    INK: "var(--chart-ink, #1b1f24)",
-    QUIET: "var(--chart-quiet, #57606a)",
-    FAINT: "var(--chart-faint, #a8b0b9)",
-    GRID: "var(--chart-grid, #dfe3e8)",
-    GROUND: "var(--chart-ground, #ffffff)",
-}
+DARK = {INK: "#e6e9ed", QUIET: "#a5afba", FAINT: "#6c7681", GRID: "#333b44", GROUND: "#14181d"}
+"""What these are on a dark page."""
+_VARIABLES = dict(zip(DARK, ("ink", "quiet", "faint", "grid", "ground"), strict=True))
+PAGE_COLORS = {color: f"var(--chart-{name}, {color})" for color, name in _VARIABLES.items()}
 """What a page writes in place of the colours that change with its own: light or dark."""
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale
 # on white, and black follows the ink of the page.
@@ -60,6 +57,8 @@ CONFIG: Mapping[str, Any] = {
     "font": FONT,
     "legend": {
         "columnPadding": 10,
+        "gradientLength": 120,
+        "gradientThickness": 8,
         "labelColor": INK,
         "labelFontSize": _LETTER,
         "labelLimit": 0,
@@ -95,18 +94,16 @@ class Key:
         colors: A colour for each name; empty for a key of shapes alone.
         shapes: A shape for each name; empty for a key of colours alone.
         dashes: A dash for each name; empty where no line has one.
-        levels: An opacity for each name; names with one are dashed grey lines.
+        levels: Whether the names are those of dashed grey lines.
         field: Field of the data that holds the names.
-        shown: Whether there is a legend.
     """
 
     names: tuple[str, ...]
     colors: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
     dashes: tuple[tuple[float, ...], ...] = ()
-    levels: tuple[float, ...] = ()
+    levels: bool = False
     field: str = "name"
-    shown: bool = True
 
     def channels(self, *wanted: str) -> dict[str, Any]:
         """Return the encodings of ``color``, ``shape``, ``strokeDash`` that it has."""
@@ -114,7 +111,7 @@ class Key:
             "color": self.colors,
             "shape": self.shapes,
             "strokeDash": self.dashes,
-            "opacity": self.levels,
+            "opacity": [1.0 for _ in self.names] if self.levels else (),
         }
         return {
             channel: {
@@ -127,9 +124,7 @@ class Key:
             if ranges[channel]
         }
 
-    def _legend(self) -> dict[str, Any] | None:
-        if not self.shown:
-            return None
+    def _legend(self) -> dict[str, Any]:
         lines = {name: wrapped(name, WIDTH - 40) for name in self.names}
         longest = max((len(line) for each in lines.values() for line in each), default=1)
         columns = max(1, min(len(self.names), int(WIDTH // (_CHAR_PX * longest + 26))))
@@ -158,29 +153,33 @@ def key_of(names: Sequence[str]) -> Key:
     )
 
 
+def shape_key(names: Sequence[str]) -> Key:
+    """Return a key of shapes alone in the usual order, of the names in the field ``kind``."""
+    shapes = tuple(SHAPES[place % len(SHAPES)] for place in range(len(names)))
+    return Key(tuple(names), shapes=shapes, field="kind")
+
+
 def level_key(names: Iterable[str]) -> Key:
     """Return the key of named levels, which are dashed grey lines."""
     found = tuple(dict.fromkeys(names))
-    return Key(found, levels=tuple(1.0 for _ in found), field="level")
+    return Key(found, levels=True, field="level")
 
 
-def ramp(name: str, count: int, start: float = 0.0, end: float = 1.0) -> tuple[str, ...]:
+def ramp(name: str, count: int) -> tuple[str, ...]:
     """Return so many colours along a ramp, whose lightness rises or falls all the way.
 
     Args:
         name: A name in ``RAMPS``.
         count: How many.
-        start: Where the first is, 0..1.
-        end: Where the last is.
     """
-    shares = [start + (end - start) * place / max(1, count - 1) for place in range(count)]
+    shares = [place / max(1, count - 1) for place in range(count)]
     return tuple("#" + "".join(f"{part:02x}" for part in _between(name, at)) for at in shares)
 
 
 def _between(name: str, share: float) -> tuple[int, ...]:
     """Return red, green and blue at a place of a ramp."""
     stops = [bytes.fromhex(stop) for stop in RAMPS[name].split()]
-    at = min(max(share, 0.0), 1.0) * (len(stops) - 1)
+    at = share * (len(stops) - 1)
     first = min(int(at), len(stops) - 2)
     pairs = zip(stops[first], stops[first + 1], strict=True)
     return tuple(round(low + (at - first) * (high - low)) for low, high in pairs)
@@ -198,6 +197,12 @@ def chosen_text(texts: Mapping[Any, Any], value: str) -> str:
     for key, text in reversed(list(texts.items())):
         told = f"{value} === {json.dumps(key)} ? {json.dumps(text)} : {told}"
     return told
+
+
+def page_style(dark: bool) -> str:
+    """Return the variables of ``PAGE_COLORS`` as a page sets them."""
+    told = ((name, DARK[color] if dark else color) for color, name in _VARIABLES.items())
+    return " ".join(f"--chart-{name}: {color};" for name, color in told)
 
 
 def _plain(value: Any) -> Any:

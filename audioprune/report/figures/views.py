@@ -30,6 +30,7 @@ Layer = dict[str, Any]
 MARKED = "marked"
 """The signal that holds the row of a page's table that charts mark."""
 _LEFT, _GAP = 42, 12  # pixels: what the left axis takes, and the space between views
+_MOST_WHOLE = 7  # ticks of an axis of whole numbers
 _PAD = 0.12  # of a logarithmic axis, beyond the outermost values
 _TOLD = {"tooltip": {"field": "told"}, "description": {"field": "told"}}
 
@@ -119,19 +120,24 @@ def log_axis(title: str, values: Sequence[float], most: int = 5) -> Axis:
     return Axis(title, *ends, log=True, ticks={each: number(each) for each in found})
 
 
-def score_axis(title: str, values: Sequence[float], pad: float = 0.1) -> Axis:
+def score_axis(title: str, values: Sequence[float]) -> Axis:
     """Return a linear axis around some values, whose ends are known beforehand."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    room = pad * ((high - low) or abs(high) or 1.0)
+    room = 0.1 * ((high - low) or abs(high) or 1.0)
     return Axis(title, low - room, high + room)
 
 
-def whole_axis(title: str, values: Iterable[float], most: int = 7) -> Axis:
+def heights(rows: Iterable[Row], field: str = "y") -> list[float]:
+    """Return what an axis has to hold: the field of each row and the ends of its interval."""
+    return [row[name] for row in rows for name in (field, "low", "high") if name in row]
+
+
+def whole_axis(title: str, values: Iterable[float]) -> Axis:
     """Return an axis of whole numbers, such as epochs, with ticks at whole numbers alone."""
     found = list(values) or [0.0]
     low, high = math.floor(min(found)), math.ceil(max(found))
     steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
-    step = next(step for step in steps if (high - low) / step < most)
+    step = next(step for step in steps if (high - low) / step < _MOST_WHOLE)
     ticks = range(math.ceil(low / step) * step, high + 1, step)
     return Axis(title, low, max(high, low + 1), ticks={float(each): f"{each}" for each in ticks})
 
@@ -150,12 +156,11 @@ def lines(
     *,
     color: str = QUIET,
     width: float = 1.5,
-    detail: str = "name",
 ) -> Layer:
     """Return lines from left to right, one for each name."""
     mark = {"type": "line", "strokeWidth": width, "strokeJoin": "round"}
     if key is None:
-        return _layer(rows, {**mark, "color": color}, {"detail": {"field": detail}})
+        return _layer(rows, {**mark, "color": color}, {"detail": {"field": "name"}})
     return _layer(rows, mark, key.channels("color", "strokeDash"))
 
 
@@ -244,23 +249,20 @@ def bands(rows: Sequence[Row], key: Key) -> Layer:
     return _layer(rows, {"type": "area", "opacity": 0.14}, ends | key.channels("color"))
 
 
-def whiskers(
-    rows: Sequence[Row], key: Key | None = None, *, flat: bool = False, color: str = COLORS[0]
-) -> list[Layer]:
+def whiskers(rows: Sequence[Row], key: Key | None = None, *, flat: bool = False) -> list[Layer]:
     """Return intervals from ``low`` to ``high``; a row without both has none.
 
     Args:
         rows: With x, or with y where the intervals are ``flat``.
         key: Colours; without a key all are alike.
         flat: Whether they lie along the x axis.
-        color: Of all intervals without a key.
     """
     known = [row for row in rows if None not in (row.get("low"), row.get("high"))]
     if not known:
         return []
     along = "x" if flat else "y"
     looks = key.channels("color") if key else {}
-    shared = {"opacity": 1} | ({} if key else {"color": color})
+    shared = {"opacity": 1} | ({} if key else {"color": COLORS[0]})
     ends = {along: {"field": "low"}, f"{along}2": {"field": "high"}}
     tick = {"type": "tick", "thickness": 1.3, "size": 5} | shared
     tick["orient"] = "vertical" if flat else "horizontal"
@@ -341,9 +343,13 @@ def blocks(rows: Sequence[Row], key: Key) -> Layer:
 def squares(rows: Sequence[Row], title: str, low: float, high: float, scheme: str) -> Layer:
     """Return squares of a grid of categories, coloured by the field ``value``."""
     scale = {"domain": [low, high], "scheme": scheme, "clamp": True}
-    legend = {"title": title, "gradientLength": 120, "gradientThickness": 8, "orient": "bottom"}
-    color = {"field": "value", "type": "quantitative", "scale": scale, "legend": legend}
-    return _layer(rows, {"type": "rect"}, {"color": color} | _TOLD)
+    return _layer(rows, {"type": "rect"}, {"color": shade(title, scale)} | _TOLD)
+
+
+def shade(title: str, scale: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the encoding of the field ``value`` as a colour along a scale, and its legend."""
+    legend = {"title": title}
+    return {"field": "value", "type": "quantitative", "scale": scale, "legend": legend}
 
 
 def _layer(rows: Sequence[Row], mark: Mapping[str, Any], encoding: Mapping[str, Any]) -> Layer:
@@ -407,7 +413,6 @@ def sheet(
     *,
     columns: int = 1,
     marks: bool = False,
-    apart: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the specification of a figure.
 
@@ -416,17 +421,13 @@ def sheet(
         footer: One sentence below it.
         columns: Views per row.
         marks: Whether a page may mark rows in it.
-        apart: Channels whose legends are not shared by all views.
     """
-    scales = {
-        channel: "independent" if channel in apart else "shared"
-        for channel in ("color", "shape", "strokeDash", "opacity", "size")
-    }
+    channels = ("color", "shape", "strokeDash", "opacity", "size")
     made: dict[str, Any] = {
         "concat": [dict(each) for each in views],
         "columns": columns,
         "spacing": _GAP,
-        "resolve": {"scale": scales},
+        "resolve": {"scale": dict.fromkeys(channels, "shared")},
     }
     if marks:
         made["params"] = [{"name": MARKED, "value": ""}]

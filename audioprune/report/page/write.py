@@ -8,7 +8,6 @@ listening/templates/in_step.js.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,12 +158,8 @@ def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict
 
 
 def _figure_for_page(figure: Figure, anchor: str) -> dict[str, Any]:
-    """Return a figure as a chart that answers to the mouse, else as a picture of pixels."""
-    shown = {"caption": figure.caption, "alt": figure.alt, "chart": "", "data": ""}
-    if figure.chart is not None:
-        return {**shown, "chart": figure.chart.fragment(anchor)}
-    data = base64.b64encode(figure.png.read_bytes()).decode("ascii")
-    return {**shown, "data": f"data:image/png;base64,{data}"}
+    """Return a figure as a chart that answers to the mouse."""
+    return {"caption": figure.caption, "chart": figure.chart.fragment(anchor)}
 
 
 def _table_for_page(table: Table) -> dict[str, Any]:

@@ -19,7 +19,16 @@ from audioprune.report.figures.drawing import (
     slug,
 )
 from audioprune.report.figures.theme import WIDTH, chosen_text, wrapped
-from audioprune.report.figures.views import Axis, dots, rule, score_axis, sheet, view, whiskers
+from audioprune.report.figures.views import (
+    Axis,
+    dots,
+    heights,
+    rule,
+    score_axis,
+    sheet,
+    view,
+    whiskers,
+)
 from audioprune.report.results.task import Gain, all_gains
 from audioprune.report.runs.entry import Entry
 from audioprune.report.tables import FORMATS, METRICS, csv_text
@@ -59,8 +68,7 @@ def _figure(folder: Path, metric: str, gains: Sequence[Gain], sentence: str) -> 
         point = {"x": mean, "y": str(place), "row": gain.entry.identity, "told": told}
         points.append({**point, "hollow": bool(gain.mark), **known})
     against = gains[0].against
-    ends = [point[name] for point in points for name in ("x", "low", "high") if name in point]
-    x = score_axis(f"{title}{unit}: gain over {against}", [0.0, *ends])
+    x = score_axis(f"{title}{unit}: gain over {against}", [0.0, *heights(points, "x")])
     y = Axis("", names=tuple(names), grid=True, label=chosen_text(names, "datum.label"))
     zero = rule(0.0, upright=True, dashed=True)
     layers = [zero, *whiskers(points, flat=True), *dots(points)]

@@ -126,10 +126,19 @@ class Entry:
         return " ".join(filter(None, (self.label, self.variant, iteration, step, self.status)))
 
     @property
+    def settings(self) -> str:
+        """The configuration that sets it apart; empty where nothing does."""
+        return ", ".join(f"{key}={value}" for key, value in self.config.items() if value)
+
+    @property
+    def name(self) -> str:
+        """Title with the configuration that sets it apart."""
+        return f"{self.title} ({self.settings})" if self.settings else self.title
+
+    @property
     def identity(self) -> str:
         """What no other row of a report is called: title, settings and corpus."""
-        config = ", ".join(f"{key}={value}" for key, value in self.config.items() if value)
-        return "; ".join(filter(None, (self.title, config, self.corpus.title)))
+        return "; ".join(filter(None, (self.title, self.settings, self.corpus.title)))
 
     def conditions(self) -> list[Condition]:
         """Return all (noise, SNR) of all seeds, SNRs rising."""

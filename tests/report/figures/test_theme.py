@@ -12,7 +12,6 @@ from audioprune.report.figures.theme import (
     GROUND,
     RAMPS,
     SHAPES,
-    Key,
     chosen_text,
     key_of,
     level_key,
@@ -79,9 +78,6 @@ def test_a_key_names_every_colour_shape_and_dash() -> None:
     looks = zip(*(each["scale"]["range"] for each in channels.values()), strict=True)
     assert len({str(look) for look in looks}) == 9
     assert level_key(["a", "b", "a"]).names == ("a", "b")
-    assert (
-        Key(("a",), shown=False, colors=("#000000",)).channels("color")["color"]["legend"] is None
-    )
 
 
 def test_long_names_are_broken_and_never_cut() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import Figure, save_figure
 from audioprune.report.figures.pareto import pareto_front
-from audioprune.report.figures.theme import COLORS, QUIET, SHAPES, WIDTH, Key, level_key
+from audioprune.report.figures.theme import COLORS, QUIET, WIDTH, Key, level_key, shape_key
 from audioprune.report.figures.views import (
     Axis,
     beside,
@@ -67,12 +67,7 @@ def embedding_figure(
             *(QUIET for _ in others),
         ),
     )
-    shapes = Key(
-        tuple(map(str, labels)),
-        shapes=tuple(SHAPES[place % len(SHAPES)] for place in range(len(labels))),
-        field="kind",
-    )
-    keys = key, shapes, level_key(["platform limit"])
+    keys = key, shape_key(list(map(str, labels))), level_key(["platform limit"])
     views = [_view(cost, trimmed, last, platforms, keys) for cost in _COSTS]
     header = [
         "model",

@@ -39,7 +39,7 @@ def confusion_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
 
 
 def _view(model: Model, counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
-    places = dict(enumerate(names))
+    places = {str(place): name for place, name in enumerate(names)}
     cells: list[dict[str, Any]] = []
     for i, line in enumerate(counts):
         for j, clips in enumerate(line):
@@ -53,8 +53,7 @@ def _view(model: Model, counts: Sequence[Sequence[int]], names: Sequence[str]) -
         texts([cell for cell in seen if cell["value"] <= _DARK], size=8),
         texts([cell for cell in seen if cell["value"] > _DARK], size=8, color="#fdfdfd"),
     ]
-    label = chosen_text({str(place): name for place, name in places.items()}, "datum.label")
-    order = tuple(map(str, places))
+    label, order = chosen_text(places, "datum.label"), tuple(places)
     x = Axis("Taken for", names=order, angle=-60.0, label=label)
     y = Axis("True class", names=order, label=label)
     right = accuracy(model.entry).mean
