@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, fx
 
 from audioprune.export.c.layers import LAYERS, folds
-from audioprune.export.c.lowering import Lowering, empty, name_of
+from audioprune.export.c.lowering import Lowering, empty
 from audioprune.export.c.pointwise import BINARY, UNARY, c_number, chosen, clamped, expression
 from audioprune.export.c.program import Array, Place, Program, refuse
 from audioprune.export.c.spectra import SPECTRA
 from audioprune.export.c.windows import WINDOWS
 from audioprune.export.streaming import StreamingModel
-from audioprune.export.trace import values_of
+from audioprune.export.trace import name_of, values_of
 
 
 @dataclass
