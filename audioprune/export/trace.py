@@ -177,7 +177,7 @@ def _symbols(
 
 
 def first_line(error: Exception | None) -> str:
-    """Return the first line of what torch says of a failure, in quotes."""
+    """Return the first line of what torch, or another package, says of a failure, in quotes."""
     if error is None:
         return "a fixed number of frames"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
