@@ -6,7 +6,7 @@ checkpoint names. Where there is none at hand, the reason is given and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -14,12 +14,12 @@ from torch import nn
 from audioprune.errors import AudiopruneError
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate
-from audioprune.experiment.rehearsal.few_items import FewItems, FewLabelled
+from audioprune.experiment.rehearsal.few_items import FewItems, first_of
+from audioprune.export.running import Score
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
-from audioprune.protocols import Corpus, Labelled, Task, scores_audio
+from audioprune.protocols import Corpus, Task, scores_audio
 
-Score = Callable[[nn.Module], tuple[str, float]]
 _AUDIO_METRIC = "stoi"
 
 
@@ -42,7 +42,9 @@ def scoring_of(plain: Mapping[str, Any], task: Any) -> tuple[Score | None, str]:
         corpus: Corpus = instantiate(dict(plain["data"]))
         corpus.prepare()
         agreement.complete_task(plain["task"], corpus, stored=True)
-        sets = {name: _few(items, plain["score_items"]) for name, items in corpus.tests().items()}
+        sets = {
+            name: first_of(items, plain["score_items"]) for name, items in corpus.tests().items()
+        }
     except AudiopruneError as error:
         return None, str(error)
     if not sets:
@@ -57,10 +59,6 @@ def scoring_of(plain: Mapping[str, Any], task: Any) -> tuple[Score | None, str]:
         return found[0][0], sum(value for _, value in found) / len(found)
 
     return score, ""
-
-
-def _few(items: Any, count: int) -> FewItems:
-    return (FewLabelled if isinstance(items, Labelled) else FewItems)(items, count)
 
 
 def _scored(task: Any, model: nn.Module, items: FewItems, name: str) -> Mapping[str, Any]:

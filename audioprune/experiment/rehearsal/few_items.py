@@ -60,17 +60,18 @@ def few_of(corpus: Corpus, counts: Counts, patterns: Iterable[str] = ()) -> tupl
         patterns: The first test condition stays, and the first that fits each pattern.
     """
     started = time.perf_counter()
-    train = _first(corpus.train(), counts.train)
+    train = first_of(corpus.train(), counts.train)
     seconds = (time.perf_counter() - started) / max(1, len(train))
-    valid = _first(corpus.valid(), counts.valid)
+    valid = first_of(corpus.valid(), counts.valid)
     found = corpus.tests()
-    tests = {name: _first(found[name], counts.test) for name in _chosen(list(found), patterns)}
+    tests = {name: first_of(found[name], counts.test) for name in _chosen(list(found), patterns)}
     few = copy.copy(corpus)
     vars(few).update(train=lambda: train, valid=lambda: valid, tests=lambda: tests)
     return few, seconds
 
 
-def _first(items: Items, count: int) -> FewItems:
+def first_of(items: Items, count: int) -> FewItems:
+    """Return the first items of a set, with its classes where it has any."""
     return FewLabelled(items, count) if isinstance(items, Labelled) else FewItems(items, count)
 
 
