@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from audioprune.export.c.lowering import Fold, Lowering, sizes_of, two_axes
 from audioprune.export.c.program import Array, refuse
-from audioprune.export.c.recurrent import recurrent
+from audioprune.export.c.recurrent import GATES, recurrent
 from audioprune.export.c.weights import Layout
 from audioprune.export.trace import name_of
 
@@ -56,12 +56,16 @@ def _affine(node: Any, values: dict[Any, Any]) -> Fold:
 def _linear(made: Lowering, node: Any) -> Array:
     source, weight = made.array(node.args[0]), made.weight(node.args[1])
     bias = made.plain(node.args[2] if len(node.args) > 2 else None)
-    out, inner = made.shape(node.args[1])
-    to, rows = made.out(node), source.size // inner
+    return _product(made, node, source, weight, bias)
+
+
+def _product(made: Lowering, node: Any, source: Array, weight: str, bias: str) -> Array:
+    """Say the products of rows with all rows of a weight."""
+    to, inner = made.out(node), source.shape[-1]
+    rows, out = source.size // inner, to.shape[-1]
     made.program.macs += rows * inner * out
-    made.program.say(
-        "ap_linear(", to, ", ", source, f", {weight}, {bias}, {rows}, {inner}, {out});"
-    )
+    sizes = f"{weight}, {bias}, {rows}, {inner}, {out}"
+    made.program.say("ap_linear(", to, ", ", source, f", {sizes});")
     return to
 
 
@@ -70,16 +74,8 @@ def _added_product(made: Lowering, node: Any) -> Array:
     matrix, bias = made.values[node.args[2]], made.values[node.args[0]]
     if not isinstance(matrix, Tensor) or not isinstance(bias, Tensor) or bias.dim() != 1:
         return refuse(node, "of these operands")
-    source, to = made.array(node.args[1]), made.out(node)
-    inner, out = matrix.shape
-    made.values[node.args[2]] = matrix.t().contiguous()
-    weight = made.weight(node.args[2])
-    made.values[node.args[2]] = matrix
-    rows = source.size // inner
-    made.program.macs += rows * inner * out
-    sizes = f"{weight}, {made.plain(node.args[0])}, {rows}, {inner}, {out}"
-    made.program.say("ap_linear(", to, ", ", source, f", {sizes});")
-    return to
+    weight = made.weight(node.args[2], transposed=True)
+    return _product(made, node, made.array(node.args[1]), weight, made.plain(node.args[0]))
 
 
 def _matmul(made: Lowering, node: Any) -> Array:
@@ -209,7 +205,7 @@ def _embedding(made: Lowering, node: Any) -> Array:
 LAYERS = {
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     **dict.fromkeys(("matmul", "bmm", "mm"), _matmul),
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), recurrent),
+    **dict.fromkeys(GATES, recurrent),
     **dict.fromkeys(("group_norm", "instance_norm"), _group_norm),
     "linear": _linear,
     "addmm": _added_product,

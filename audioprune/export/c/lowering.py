@@ -54,17 +54,25 @@ class Lowering:
             return Array(Place(name, value.numel()), tuple(value.shape))
         return refuse(node, "as a number")
 
-    def weight(self, node: Any, layout: Layout | None = None, fold: Fold | None = None) -> str:
+    def weight(
+        self,
+        node: Any,
+        layout: Layout | None = None,
+        fold: Fold | None = None,
+        transposed: bool = False,
+    ) -> str:
         """Return a pointer to a weight that is read through ``ap_weight``.
 
         Args:
             node: The weight.
             layout: Where its outputs lie.
             fold: What each output is multiplied by.
+            transposed: Whether it is a matrix (in, out) instead of (out, in).
         """
         value = self.values[node]
         if not isinstance(value, Tensor):
             return refuse(node, "as a weight that depends on the signal")
+        value = value.t() if transposed else value
         made = stored(value, layout or Layout(), None if fold is None else fold.scale)
         return self.program.weight(made, _name(node))
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from torch import Tensor, fx
 
 from audioprune.export.c.layers import WEIGHTS, weight_layout
+from audioprune.export.c.recurrent import GATES
 from audioprune.export.c.weights import CODED, Layout, rounded, stored
 from audioprune.export.streaming import StreamingModel
 from audioprune.export.trace import held_by, name_of
@@ -36,7 +37,7 @@ def _weights(graph: fx.Graph) -> Iterator[tuple[fx.Node, Layout]]:
     for node in graph.nodes:
         name = name_of(node) if node.op == "call_function" else ""
         given = [node.args[i] for i in WEIGHTS.get(name, ())]
-        if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        if name in GATES:
             given = list(node.args[2])
         for each in given:
             if isinstance(each, fx.Node) and each.op == "get_attr" and each.target not in seen:
