@@ -91,6 +91,11 @@ def given(overrides: Sequence[str], group: str) -> bool:
     return any(_key(item) in (group, "experiment") for item in overrides)
 
 
+def touches(overrides: Sequence[str], group: str) -> bool:
+    """Tell whether a command line chooses a group or anything in it: ``group=``, ``group.x=``."""
+    return any(_key(item).split(".")[0] == group for item in overrides)
+
+
 def checkpoint_of(plain: dict[str, Any]) -> str | None:
     """Return the model file of a configuration, of several the first that names its corpus."""
     systems = plain.get("systems")

@@ -6,7 +6,7 @@ checkpoint names. Where there is none at hand, the reason is given and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -15,11 +15,11 @@ from audioprune.errors import AudiopruneError
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate
 from audioprune.experiment.rehearsal.few_items import FewItems, first_items
+from audioprune.export.running import Score
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 from audioprune.protocols import Corpus, Task, scores_audio
 
-Score = Callable[[nn.Module], tuple[str, float]]
 _AUDIO_METRIC = "stoi"
 
 

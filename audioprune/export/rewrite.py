@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, fx
 
 from audioprune.errors import ConfigError
-from audioprune.export.trace import BATCH, TIME, Node, Traced, layer_of
+from audioprune.export.trace import BATCH, TIME, Node, Traced, held_by, layer_of
 
 aten = torch.ops.aten
 
@@ -138,9 +138,7 @@ class Rewriter:
             if node.op == "placeholder":
                 self._add_input(node, next(axes))
             elif node.op == "get_attr":
-                self.values[node] = Constant(
-                    _attribute(self.traced.module, node.target), node.target
-                )
+                self.values[node] = Constant(held_by(self.traced.module, node), node.target)
             elif node.op == "call_function":
                 self.values[node] = self._fold(node) or self.apply(self, node)
             elif node.op == "output":
@@ -400,13 +398,6 @@ def _agree(a: Request, b: Request, values: dict[str, Any]) -> bool:
         for each in (a, b)
     ]
     return torch.equal(before[0], before[1])
-
-
-def _attribute(module: fx.GraphModule, name: Any) -> Any:
-    value: Any = module
-    for part in str(name).split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _is_fixed(value: Any) -> bool:

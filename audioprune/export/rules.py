@@ -20,7 +20,7 @@ from torch import fx
 
 from audioprune.export import shapes, spans
 from audioprune.export.rewrite import LastState, Plain, Rewriter, Stream, aten
-from audioprune.export.trace import TIME, Node, layer_of
+from audioprune.export.trace import TIME, Node, layer_of, name_of
 
 Rule = Callable[[Rewriter, Node], Any]
 _END = 2**62  # what torch writes for "to the end" is about this much
@@ -39,12 +39,6 @@ def apply(rw: Rewriter, node: Node) -> Any:
     if name in RULES:
         return RULES[name](rw, node)
     return mapped(rw, node)
-
-
-def name_of(node: Node) -> str:
-    """Return the name of an operator without its overload, such as ``conv2d``."""
-    parts = str(node.target).split(".")
-    return parts[1] if parts[0] == "aten" and len(parts) > 1 else ".".join(parts[:2])
 
 
 def streams_of(rw: Rewriter, node: Node) -> list[Stream]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from audioprune.export.rows import ExportRow
 from audioprune.export.streaming import StreamingModel
-from audioprune.export.timing import Function, streamed
+from audioprune.export.timing import Function
 
 Score = Callable[[nn.Module], tuple[str, float]]
 """Returns the name of a measure and what a module scores by it."""
@@ -53,9 +53,7 @@ class FileModel(nn.Module):
         given = tuple(value.contiguous() for value in inputs)
         if stream is None:
             return self.run(*given)
-        frames = streamed(self.run, stream, given)
-        pairs = zip(zip(*frames, strict=True), stream.output_dims, strict=True)
-        return tuple(torch.cat(parts, dim) for parts, dim in pairs)
+        return stream.joined(stream.stepped(self.run, given))
 
 
 def scored(rows: Sequence[ExportRow], runs: Sequence[nn.Module], score: Score) -> list[ExportRow]:

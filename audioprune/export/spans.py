@@ -23,7 +23,7 @@ from audioprune.export.rewrite import (
     Stream,
     aten,
 )
-from audioprune.export.trace import Node, layer_of
+from audioprune.export.trace import Node, layer_of, name_of
 
 _RANK = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
 _RECURRENT = {"audioprune.lstm": aten.lstm.input, "audioprune.gru": aten.gru.input}
@@ -249,7 +249,7 @@ def _pool(target_rank: int) -> Callable[[Rewriter, Node], Any]:
 
 
 def _recurrent(rw: Rewriter, node: Node) -> Any:
-    name = ".".join(str(node.target).split(".")[:2])
+    name = name_of(node)
     count = 2 if name == "audioprune.lstm" else 1
     values, before = node.args[0], node.args[1 : 1 + count]
     weights, bias, layers, bidirectional, batch_first = node.args[1 + count : 6 + count]

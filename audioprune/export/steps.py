@@ -19,7 +19,7 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
 from audioprune.export.optional import quiet
 from audioprune.export.parts import Parts, graph_module, output_names
-from audioprune.export.trace import first_line, layer_of, out_of_place
+from audioprune.export.trace import cleaned, first_line, held_by, layer_of
 from audioprune.protocols import GeneratesByStep, StreamsFrames
 
 _INNER = "model."
@@ -171,15 +171,11 @@ def _recorded(module: _Held, given: tuple[Tensor, ...]) -> fx.GraphModule:
     tensors: dict[str, Tensor] = {}
     for node in list(graph.nodes):
         node.meta["layer"] = layer_of(node).removeprefix(_INNER).removesuffix("model")
-        if node.target is torch.ops.aten._assert_tensor_metadata.default:
-            graph.erase_node(node)
-        elif node.op == "get_attr":
-            value: Any = found
-            for part in str(node.target).split("."):
-                value = getattr(value, part)
+        if node.op == "get_attr":
+            value = held_by(found, node)
             node.target = str(node.target).removeprefix(_INNER)
             tensors[node.target] = value
-    out_of_place(graph)
+    cleaned(graph)
     plain = fx.Graph()  # of no module yet, with flat inputs and outputs
     plain.output(plain.graph_copy(graph, {}))
     return graph_module(plain, tensors)

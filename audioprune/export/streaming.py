@@ -33,6 +33,7 @@ from audioprune.export.parts import Parts, graph_module, output_names
 from audioprune.export.rewrite import FrameTooShort, Rewriter, grouped
 from audioprune.export.rules import apply
 from audioprune.export.steps import alone, at_once, stepwise
+from audioprune.export.timing import Function, gap, longer
 from audioprune.export.trace import Traced, trace, values_of
 from audioprune.protocols import Costed, HasExampleSeconds, StreamsFrames, StreamsPart
 
@@ -113,22 +114,40 @@ class StreamingModel(nn.Module):
         Returns:
             The outputs, as of the whole pass.
         """
+        return self.joined(self.stepped(self, signals))
+
+    @torch.no_grad()
+    def stepped(self, step: Function, signals: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """Return the outputs of each frame of signals, from the initial state on.
+
+        Args:
+            step: What maps frames and states as ``forward`` does, such as a written file.
+            signals: As for ``run``.
+        """
         batch = 1 if self.time_dims[0] == 0 else signals[0].shape[0]
         states: tuple[Tensor, ...] = tuple(self.initial_state(batch))
+        count, found = len(self.output_names), []
+        for frame in self.frames(signals):
+            made = step(*frame, *states)
+            found.append(tuple(value.clone() for value in made[:count]))
+            states = made[count:]
+        return found
+
+    def frames(self, signals: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """Cut signals into frames."""
         count = signals[0].shape[self.time_dims[0]] // self.frame
-        outputs: list[list[Tensor]] = [[] for _ in self.output_names]
-        for t in range(count):
-            frames = [
-                value.narrow(axis, t * self.frame, self.frame)
+        return [
+            tuple(
+                value.narrow(axis, t * self.frame, self.frame).contiguous()
                 for value, axis in zip(signals, self.time_dims, strict=True)
-            ]
-            made = self(*frames, *states)
-            states = made[len(outputs) :]
-            for kept, value in zip(outputs, made, strict=False):
-                kept.append(value)
-        return tuple(
-            torch.cat(each, axis) for each, axis in zip(outputs, self.output_dims, strict=True)
-        )
+            )
+            for t in range(count)
+        ]
+
+    def joined(self, frames: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Join the outputs of frames along time."""
+        pairs = zip(zip(*frames, strict=True), self.output_dims, strict=True)
+        return tuple(torch.cat(parts, axis) for parts, axis in pairs)
 
 
 def streaming(
@@ -355,8 +374,7 @@ def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()
         for name, value, wanted, axis in named:
             missing[name].add(max(0, value.shape[axis] - wanted.shape[axis]))
             value, wanted = same_length(value, wanted, axis)
-            peak = max(float(wanted.abs().max()), 1e-6)
-            worst = max(worst, float((value - wanted).abs().max()) / peak)
+            worst = max(worst, gap([value], [wanted]))
     if any(len(counts) > 1 for counts in missing.values()):
         raise ConfigError(
             f"{type(model).__name__}: expected an output frame for each input frame, got a share "
@@ -379,6 +397,5 @@ def same_length(value: Tensor, wanted: Tensor, axis: int) -> tuple[Tensor, Tenso
 
 def _signal(value: Tensor, axis: int, length: int, batch: int) -> Tensor:
     """Return an input of some length made of an example, each item turned by some frames."""
-    times = -(-length // value.shape[axis])
-    long = torch.cat([value] * times, axis).narrow(axis, 0, length)
+    long = longer(value, axis, length)
     return torch.cat([long.roll(i, axis) for i in range(batch)])

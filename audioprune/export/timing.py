@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audioprune.export.streaming import StreamingModel
-
 Function = Callable[..., tuple[Tensor, ...]]
 WARM, FRAMES, SECONDS = 5, 200, 2.0
 """Runs that are not counted, runs that are, and after how many seconds no more are begun."""
@@ -46,32 +44,6 @@ def timed(run: Callable[[], object]) -> Timing:
         run()
         taken.append(time.perf_counter() - begin)
     return Timing(statistics.fmean(taken), max(taken), len(taken))
-
-
-def frames_of(stream: StreamingModel, signals: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    """Cut signals into the frames of a streaming form."""
-    count = signals[0].shape[stream.time_dims[0]] // stream.frame
-    return [
-        tuple(
-            value.narrow(axis, t * stream.frame, stream.frame).contiguous()
-            for value, axis in zip(signals, stream.time_dims, strict=True)
-        )
-        for t in range(count)
-    ]
-
-
-@torch.no_grad()
-def streamed(
-    run: Function, stream: StreamingModel, signals: Sequence[Tensor]
-) -> list[tuple[Tensor, ...]]:
-    """Run one frame after another from the initial state and return the outputs of each."""
-    states: tuple[Tensor, ...] = tuple(stream.initial_state(1))
-    count, found = len(stream.output_names), []
-    for frame in frames_of(stream, signals):
-        made = run(*frame, *states)
-        found.append(tuple(value.clone() for value in made[:count]))
-        states = made[count:]
-    return found
 
 
 def gap(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:

@@ -89,10 +89,7 @@ def trace(
             failure = failure or error
             continue
         module = program.module(check_guards=False)
-        for node in list(module.graph.nodes):  # what torch checks before a change of type
-            if node.target is torch.ops.aten._assert_tensor_metadata.default:
-                module.graph.erase_node(node)
-        out_of_place(module.graph)
+        cleaned(module.graph)
         module.graph.eliminate_dead_code()
         symbols = _symbols(module, time_dims, opened, timed)
         if symbols is not None:
@@ -105,11 +102,15 @@ def trace(
     )
 
 
-def out_of_place(graph: fx.Graph) -> None:
-    """Let operators that write into their input return a new value, which later nodes read.
+def cleaned(graph: fx.Graph) -> None:
+    """Leave out what torch checks before a change of type, and write into no input.
 
+    An operator that writes into its input returns a new value instead, which later nodes read.
     Writing into a view stays as it is: it changes the value that the view is of.
     """
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            graph.erase_node(node)
     places = {node: i for i, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
         plain = _plain_target(node)
@@ -176,7 +177,7 @@ def _symbols(
 
 
 def first_line(error: Exception | None) -> str:
-    """Return the first line of what torch says of a failure, in quotes."""
+    """Return the first line of what torch, or another package, says of a failure, in quotes."""
     if error is None:
         return "a fixed number of frames"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -190,6 +191,20 @@ def layer_of(node: fx.Node) -> str:
         if isinstance(path, str) and not path.startswith("_"):
             return path
     return ""
+
+
+def name_of(node: Node) -> str:
+    """Return the name of an operator without its overload, such as ``conv2d``."""
+    parts = str(node.target).split(".")
+    return parts[1] if parts[0] == "aten" and len(parts) > 1 else ".".join(parts[:2])
+
+
+def held_by(module: nn.Module, node: fx.Node) -> Any:
+    """Return the value of a module that a node names."""
+    value: Any = module
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    return value
 
 
 class _Recorder(fx.Interpreter):

@@ -34,11 +34,9 @@ from audioprune.export.streaming import (
 from audioprune.export.timing import (
     Function,
     Timing,
-    frames_of,
     gap,
     longer,
     noise_db,
-    streamed,
     timed,
 )
 from audioprune.export.trace import trace
@@ -316,7 +314,7 @@ def _calibration(form: _Form, session: Session) -> list[dict[str, Any]]:
         longer(value, axis, _CALIBRATED * form.stream.frame)
         for value, axis in zip(form.stream.example, form.stream.time_dims, strict=True)
     )
-    streamed(kept, form.stream, signals)
+    form.stream.stepped(kept, signals)
     return found
 
 
@@ -334,7 +332,7 @@ def _row(
     worst, db = 0.0, 0.0
     for signals, wanted in zip(form.signals, form.wanted, strict=True):
         stream = form.stream
-        found = streamed(run, stream, signals) if stream is not None else [run(*signals)]
+        found = stream.stepped(run, signals) if stream is not None else [run(*signals)]
         found = found[: len(wanted)]  # a model may leave out its last frames
         peaks = _joined(wanted)
         worst = max(worst, gap(_joined(found), peaks))
@@ -365,7 +363,7 @@ def _timing(form: _Form, run: Function) -> Timing:
         signals = form.signals[0]
         return timed(lambda: run(*signals))
     states: list[Tensor] = list(form.stream.initial_state(1))
-    frames = frames_of(form.stream, form.signals[-1])
+    frames = form.stream.frames(form.signals[-1])
     count, place = len(form.stream.output_names), 0
 
     def step() -> None:

@@ -226,10 +226,10 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def _corpus(checkpoint: str, data: Mapping[str, Any] | None) -> ReadsRecordings:
-    known = said_by(read_facts(checkpoint)) if not data else None
-    if known is not None:
-        return known
     if not data:
+        known = said_by(read_facts(checkpoint))
+        if known is not None:
+            return known
         data = corpus_of(checkpoint)
     if not data:
         raise ConfigError(

@@ -22,7 +22,6 @@ from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.discriminator import Discriminator
-from audioprune.progress import progress
 from audioprune.protocols import (
     Batch,
     Collate,
@@ -40,14 +39,13 @@ from audioprune.tasks.frames import Frames
 from audioprune.tasks.signal_scores import (
     MONITORS,
     Enhanced,
+    KeptAudio,
     batch_items,
     enhanced,
-    given_scorer,
     improved,
     interval_row,
-    keep_audio,
     monitored,
-    scored,
+    score_enhanced,
     seeded,
     seeds_row,
 )
@@ -376,21 +374,11 @@ class Adversarial:
             ``variant`` also the gain over the coded signals, the number of seeds and the standard
             deviation of the mean between them.
         """
-        known = given_scorer(scorer)
         noisy_model = isinstance(model, DrawsNoise) and model.z_channels
         seeds = range(self.z_seeds if noisy_model else 1)
-        with progress(f"{variant} on {condition}", len(dataset)) as display:
-
-            def made() -> Iterator[Enhanced]:
-                for place, item, signals in self._made(model, items_of(dataset), seeds):
-                    if audio is not None and place < keep:
-                        kept = {"noisy": item["noisy"].numpy(), variant: signals[0]}
-                        kept["clean"] = item["clean"].numpy()
-                        keep_audio(audio, item["id"], kept, self.sample_rate)
-                    display.advance()
-                    yield place, item, signals
-
-            inputs, *runs = scored(known, made())
+        made = self._made(model, items_of(dataset), seeds)
+        kept = KeptAudio(audio, keep, self.sample_rate)
+        inputs, *runs = score_enhanced(made, len(dataset), scorer, condition, variant, kept)
         place = {key: dataset[0][key] for key in ("noise", "snr_db")}
         return {
             "mixture": {"label": "Coded", **place, **interval_row(inputs)},

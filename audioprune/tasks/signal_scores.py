@@ -138,17 +138,17 @@ class KeptAudio:
 
 
 def score_enhanced(
-    made: Iterable[tuple[int, Mapping[str, Any], np.ndarray]],
+    made: Iterable[Enhanced],
     count: int,
     scorer: SignalScorer | None,
     condition: str,
     variant: str,
     kept: KeptAudio,
-) -> tuple[Row, Row]:
-    """Score the mixtures and what one enhancer makes of them, as it is made.
+) -> list[list[ItemScores]]:
+    """Score noisy signals and what an enhancer makes of them, as it is made; show how far it is.
 
     Args:
-        made: Place, item and enhanced signal (T,) of each.
+        made: The signals of every item, in any order; the first version of each may be kept.
         count: Items.
         scorer: What scores.
         condition: Name of the test condition, for the display.
@@ -156,22 +156,21 @@ def score_enhanced(
         kept: What is kept as audio.
 
     Returns:
-        The row of the mixtures and that of the enhancer.
+        As of ``scored``.
     """
     known = given_scorer(scorer)
     with progress(f"{variant} on {condition}", count) as display:
 
         def shown() -> Iterator[Enhanced]:
-            for place, item, signal in made:
+            for place, item, signals in made:
                 if kept.folder is not None and place < kept.most:
-                    signals = {"noisy": item["noisy"].numpy(), variant: signal}
-                    signals["clean"] = item["clean"].numpy()
-                    keep_audio(kept.folder, item["id"], signals, kept.sample_rate)
+                    heard = {"noisy": item["noisy"].numpy(), variant: signals[0]}
+                    heard["clean"] = item["clean"].numpy()
+                    keep_audio(kept.folder, item["id"], heard, kept.sample_rate)
                 display.advance()
-                yield place, item, [signal]
+                yield place, item, signals
 
-        mixtures, own = scored(known, shown())
-    return score_row(mixtures), score_row(own)
+        return scored(known, shown())
 
 
 class ScoresEnhanced(ABC):
@@ -223,11 +222,17 @@ class ScoresEnhanced(ABC):
             For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
             counts and failures of each metric.
         """
-        made = self.enhance_items(model, items_of(dataset))
+        made = (
+            (place, item, [signal])
+            for place, item, signal in self.enhance_items(model, items_of(dataset))
+        )
         kept = KeptAudio(audio, keep, self.sample_rate)
         mixtures, own = score_enhanced(made, len(dataset), scorer, condition, variant, kept)
         place = {key: dataset[0][key] for key in ("noise", "snr_db")}
-        return {"mixture": {**place, **mixtures}, variant: {**place, **own}}
+        return {
+            "mixture": {**place, **score_row(mixtures)},
+            variant: {**place, **score_row(own)},
+        }
 
 
 def given_scorer(scorer: SignalScorer | None) -> SignalScorer:

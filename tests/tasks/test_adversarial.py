@@ -18,7 +18,7 @@ from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, DataError, InterruptedRun
 from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
-from audioprune.tasks import adversarial
+from audioprune.tasks import adversarial, signal_scores
 from audioprune.tasks.adversarial import Adversarial
 from audioprune.tasks.spectral_loss import SpectralLoss
 from audioprune.training.loop import Fit
@@ -579,7 +579,7 @@ def test_the_refused_level_is_named() -> None:
 
 def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Shown()
-    monkeypatch.setattr(adversarial, "progress", shown)
+    monkeypatch.setattr(signal_scores, "progress", shown)
     with Scorer(["l1"], 16000, 0) as scorer:
         found = _task().score(
             Copy(), Coded().tests()["aac-24k"], scorer, condition="aac-24k", variant="mine"

@@ -83,7 +83,7 @@ def _request(plain: dict[str, Any], overrides: Sequence[str]) -> Request:
             f"and {plain['input'] or 'none'}; give both"
         )
     task = plain["task"]
-    named = any(item.lstrip("+~").partition("=")[0].split(".")[0] == "data" for item in overrides)
+    named = provenance.touches(overrides, "data")
     parts = {"model": plain["model"], "data": plain["data"] if named else None}
     parts["task"] = agreement.complete_task(task) if task else None
     told = {key: plain[key] for key in ("rate", "top", "output")}

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -45,19 +46,27 @@ class Need:
         )
 
 
-def c_files(
-    stream: StreamingModel, name: str, facts: Mapping[str, str]
-) -> tuple[dict[str, str], list[tuple[int, ...]], Need]:
+class Written(NamedTuple):
+    """A model in C.
+
+    Attributes:
+        files: Text by file name.
+        shapes: Shapes of the outputs.
+        need: What the model needs.
+    """
+
+    files: dict[str, str]
+    shapes: list[tuple[int, ...]]
+    need: Need
+
+
+def c_files(stream: StreamingModel, name: str, facts: Mapping[str, str]) -> Written:
     """Write a streaming form as C.
 
     Args:
         stream: The streaming form.
         name: A C identifier that all names begin with.
         facts: What the header says about the model.
-
-    Returns:
-        Text by file name, shapes of the outputs, and what the model needs: bytes of ROM and RAM,
-        multiplications.
 
     Raises:
         ConfigError: An operator has no C form.
@@ -82,7 +91,8 @@ def c_files(
             text = text.replace(f"@{word}@", value)
         files[file] = text
     ram = 4 * (arena + sum(state.size for state in made.states))
-    return files, made.outputs, Need(made.program.rom_bytes(), ram, made.program.macs)
+    need = Need(made.program.rom_bytes(), ram, made.program.macs)
+    return Written(files, made.outputs, need)
 
 
 def _words(made: Lowered, name: str, facts: Mapping[str, str]) -> dict[str, str]:

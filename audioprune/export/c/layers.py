@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from audioprune.export.c.lowering import Fold, Lowering, name_of
+from audioprune.export.c.lowering import Fold, Lowering, sizes_of, two_axes
 from audioprune.export.c.program import Array, refuse
-from audioprune.export.c.recurrent import recurrent
+from audioprune.export.c.recurrent import GATES, recurrent
 from audioprune.export.c.weights import Layout
+from audioprune.export.trace import name_of
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d")
 
@@ -55,12 +56,16 @@ def _affine(node: Any, values: dict[Any, Any]) -> Fold:
 def _linear(made: Lowering, node: Any) -> Array:
     source, weight = made.array(node.args[0]), made.weight(node.args[1])
     bias = made.plain(node.args[2] if len(node.args) > 2 else None)
-    out, inner = made.shape(node.args[1])
-    to, rows = made.out(node), source.size // inner
+    return _product(made, node, source, weight, bias)
+
+
+def _product(made: Lowering, node: Any, source: Array, weight: str, bias: str) -> Array:
+    """Say the products of rows with all rows of a weight."""
+    to, inner = made.out(node), source.shape[-1]
+    rows, out = source.size // inner, to.shape[-1]
     made.program.macs += rows * inner * out
-    made.program.say(
-        "ap_linear(", to, ", ", source, f", {weight}, {bias}, {rows}, {inner}, {out});"
-    )
+    sizes = f"{weight}, {bias}, {rows}, {inner}, {out}"
+    made.program.say("ap_linear(", to, ", ", source, f", {sizes});")
     return to
 
 
@@ -69,16 +74,8 @@ def _added_product(made: Lowering, node: Any) -> Array:
     matrix, bias = made.values[node.args[2]], made.values[node.args[0]]
     if not isinstance(matrix, Tensor) or not isinstance(bias, Tensor) or bias.dim() != 1:
         return refuse(node, "of these operands")
-    source, to = made.array(node.args[1]), made.out(node)
-    inner, out = matrix.shape
-    made.values[node.args[2]] = matrix.t().contiguous()
-    weight = made.weight(node.args[2])
-    made.values[node.args[2]] = matrix
-    rows = source.size // inner
-    made.program.macs += rows * inner * out
-    sizes = f"{weight}, {made.plain(node.args[0])}, {rows}, {inner}, {out}"
-    made.program.say("ap_linear(", to, ", ", source, f", {sizes});")
-    return to
+    weight = made.weight(node.args[2], transposed=True)
+    return _product(made, node, made.array(node.args[1]), weight, made.plain(node.args[0]))
 
 
 def _matmul(made: Lowering, node: Any) -> Array:
@@ -175,30 +172,26 @@ def _convolution(made: Lowering, node: Any) -> Array:
     weight = made.weight(node.args[1], Layout(turned, groups), fold)
     bias = made.plain(node.args[2] if len(node.args) > 2 else None, fold)
 
-    def both(values: Any, alone: int = 1) -> list[int]:
-        each = list(values) if isinstance(values, list | tuple) else [values]
-        each = each * rank if len(each) == 1 else each
-        return [alone, *each] if rank == 1 else each
-
-    kernel, dilation = both(made.shape(node.args[1])[2:]), both(given.get("dilation", 1))
+    kernel = two_axes(made.shape(node.args[1])[2:], rank)
+    dilation = two_axes(given.get("dilation", 1), rank)
     padding = given.get("padding", 0)
     if isinstance(padding, str):
         spans = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         if padding != "valid" and any(span % 2 for span in spans):
             return refuse(node, "with more padding on one side")
         padding = 0 if padding == "valid" else [span // 2 for span in spans[-rank:]]
-    size, after = both(source.shape[2:]), both(made.shape(node)[2:])
+    size, after = (two_axes(shape[2:], rank) for shape in (source.shape, made.shape(node)))
     channels, out = source.shape[1], made.shape(node)[1]
-    numbers = [source.shape[0], channels, *size, out, *kernel, *both(given.get("stride", 1))]
-    numbers += [*both(padding, 0), *dilation, groups, *after]
+    numbers = [source.shape[0], channels, *size, out, *kernel]
+    numbers += [*two_axes(given.get("stride", 1), rank), *two_axes(padding, rank, 0)]
+    numbers += [*dilation, groups, *after]
     places = size if turned else after
     made.program.macs += (
         source.shape[0] * channels * out // groups * math.prod(kernel) * math.prod(places)
     )
     to = made.out(node)
-    sizes = "&(const ap_conv){" + ", ".join(map(str, numbers)) + "}"
     kind = "ap_deconv2d(" if turned else "ap_conv2d("
-    made.program.say(kind, to, ", ", source, f", {weight}, {bias}, {sizes});")
+    made.program.say(kind, to, ", ", source, f", {weight}, {bias}, {sizes_of(numbers)});")
     return to
 
 
@@ -212,7 +205,7 @@ def _embedding(made: Lowering, node: Any) -> Array:
 LAYERS = {
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     **dict.fromkeys(("matmul", "bmm", "mm"), _matmul),
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), recurrent),
+    **dict.fromkeys(GATES, recurrent),
     **dict.fromkeys(("group_norm", "instance_norm"), _group_norm),
     "linear": _linear,
     "addmm": _added_product,

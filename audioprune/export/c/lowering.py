@@ -6,6 +6,7 @@ strides say how to copy. What each operator becomes is in `operators` and `layer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,17 +54,25 @@ class Lowering:
             return Array(Place(name, value.numel()), tuple(value.shape))
         return refuse(node, "as a number")
 
-    def weight(self, node: Any, layout: Layout | None = None, fold: Fold | None = None) -> str:
+    def weight(
+        self,
+        node: Any,
+        layout: Layout | None = None,
+        fold: Fold | None = None,
+        transposed: bool = False,
+    ) -> str:
         """Return a pointer to a weight that is read through ``ap_weight``.
 
         Args:
             node: The weight.
             layout: Where its outputs lie.
             fold: What each output is multiplied by.
+            transposed: Whether it is a matrix (in, out) instead of (out, in).
         """
         value = self.values[node]
         if not isinstance(value, Tensor):
             return refuse(node, "as a weight that depends on the signal")
+        value = value.t() if transposed else value
         made = stored(value, layout or Layout(), None if fold is None else fold.scale)
         return self.program.weight(made, _name(node))
 
@@ -114,15 +123,27 @@ class Lowering:
         return self.viewed(source, empty(source.shape).permute(order), node)
 
 
+def two_axes(values: Any, rank: int, alone: int = 1) -> list[int]:
+    """Return one number for each of the two axes of a kernel in C.
+
+    Args:
+        values: One for all axes, or one each.
+        rank: Axes of the operator.
+        alone: That of the first axis where the operator has one axis alone.
+    """
+    each = list(values) if isinstance(values, Sequence) else [values]
+    each = each * rank if len(each) == 1 else each
+    return [alone, *each] if rank == 1 else each
+
+
+def sizes_of(numbers: Sequence[int]) -> str:
+    """Return the sizes of a convolution or a pooling, in the order of ``ap_conv``."""
+    return "&(const ap_conv){" + ", ".join(map(str, numbers)) + "}"
+
+
 def empty(shape: Any) -> Tensor:
     """Return a tensor without values, whose strides tell how a contiguous array lies."""
     return torch.empty(tuple(shape), device="meta")
-
-
-def name_of(node: Any) -> str:
-    """Return the name of an operator without its overload."""
-    parts = str(node.target).split(".")
-    return parts[1] if parts[0] == "aten" and len(parts) > 1 else str(node.target)
 
 
 def _name(node: Any) -> str:

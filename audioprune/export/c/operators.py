@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, fx
 
 from audioprune.export.c.layers import LAYERS, folds
-from audioprune.export.c.lowering import Lowering, empty, name_of
-from audioprune.export.c.pointwise import BINARY, UNARY, c_number, chosen, clamped, expression
+from audioprune.export.c.lowering import Lowering, empty
+from audioprune.export.c.pointwise import BINARY, UNARY, chosen, clamped, expression
 from audioprune.export.c.program import Array, Place, Program, refuse
 from audioprune.export.c.spectra import SPECTRA
 from audioprune.export.c.windows import WINDOWS
 from audioprune.export.streaming import StreamingModel
-from audioprune.export.trace import values_of
+from audioprune.export.trace import name_of, values_of
 
 
 @dataclass
@@ -110,16 +110,15 @@ def _lowered(made: Lowering, node: Any) -> Any:
     return refuse(node, "without one")
 
 
-VIEWS = {
-    *("permute", "transpose", "t", "slice", "select", "expand", "unsqueeze", "squeeze", "narrow"),
-    *("split", "split_with_sizes", "chunk", "unbind", "view", "reshape", "flatten", "unflatten"),
-    *("alias", "detach", "contiguous", "swapaxes", "movedim", "dropout", "clone", "unfold"),
-    *("feature_dropout", "alpha_dropout", "lift_fresh_copy", "_unsafe_view", "numpy_T"),
-}
 _RESHAPES = (
     *("view", "reshape", "flatten", "unflatten", "contiguous", "dropout", "clone"),
     *("feature_dropout", "alpha_dropout", "lift_fresh_copy", "_unsafe_view", "detach", "alias"),
 )
+VIEWS = {
+    *_RESHAPES,
+    *("permute", "transpose", "t", "slice", "select", "expand", "unsqueeze", "squeeze", "narrow"),
+    *("split", "split_with_sizes", "chunk", "unbind", "swapaxes", "movedim", "unfold", "numpy_T"),
+}
 
 
 def _view(made: Lowering, node: Any) -> Any:
@@ -197,4 +196,3 @@ RULES: dict[str, Rule] = {
     **WINDOWS,
     **SPECTRA,
 }
-__all__ = ["Lowered", "Lowering", "c_number", "lower"]

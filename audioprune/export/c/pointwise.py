@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from audioprune.export.c.lowering import Lowering, empty
 from audioprune.export.c.program import Array, refuse
 
 UNARY: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -93,7 +94,7 @@ BINARY = {
 }
 
 
-def expression(made: Any, node: Any, name: str) -> Array:
+def expression(made: Lowering, node: Any, name: str) -> Array:
     """Say the loop of an operator and return its result.
 
     Args:
@@ -130,7 +131,7 @@ def expression(made: Any, node: Any, name: str) -> Array:
     return to
 
 
-def clamped(made: Any, node: Any) -> Array:
+def clamped(made: Lowering, node: Any) -> Array:
     """Say the bounds of ``clamp``, each a number or left out."""
     to, bounds = made.out(node), [*node.args[1:], None, None][:2]
     bounds = [
@@ -146,7 +147,7 @@ def clamped(made: Any, node: Any) -> Array:
     return to
 
 
-def chosen(made: Any, node: Any) -> Array:
+def chosen(made: Lowering, node: Any) -> Array:
     """Say a choice between two values, as ``where`` and ``masked_fill`` make it."""
     if name_is_fill(node):
         values, condition, other = node.args[:3]
@@ -174,7 +175,7 @@ def _arrays(pairs: Iterable[tuple[str, Array | str]]) -> dict[str, Array]:
     return {name: side for name, side in pairs if isinstance(side, Array)}
 
 
-def _loop(made: Any, to: Array, text: str, arrays: Mapping[str, Array]) -> None:
+def _loop(made: Lowering, to: Array, text: str, arrays: Mapping[str, Array]) -> None:
     pieces: list[Any] = ["{ float *to = ", to, "; "]
     for name, array in arrays.items():
         pieces += [f"const float *{name} = ", array, "; "]
@@ -182,7 +183,7 @@ def _loop(made: Any, to: Array, text: str, arrays: Mapping[str, Array]) -> None:
     made.program.say(*pieces)
 
 
-def _side(made: Any, value: Any, shape: tuple[int, ...]) -> Array | str:
+def _side(made: Lowering, value: Any, shape: tuple[int, ...]) -> Array | str:
     """Return an operand as an array of the result's shape, or as a number."""
     if not isinstance(value, fx.Node):
         return c_number(value)
@@ -191,13 +192,8 @@ def _side(made: Any, value: Any, shape: tuple[int, ...]) -> Array | str:
         return c_number(known)
     if isinstance(known, torch.Tensor) and known.numel() == 1:
         return c_number(float(known.detach()))
-    source: Array = made.array(value)
-    view = torch.empty(source.shape, device="meta").expand(shape)
-    if source.size == view.numel():
-        return Array(source.place, shape, source.offset)
-    to: Array = made.program.new(shape)
-    made.copy(to, torch.empty(shape, device="meta"), source, view)
-    return to
+    source = made.array(value)
+    return made.viewed(source, empty(source.shape).expand(shape), value)
 
 
 def c_number(value: Any) -> str:

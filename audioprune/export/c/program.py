@@ -8,7 +8,7 @@ as floats, exact below 2^24. What one operator becomes is in `operators`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,27 +96,30 @@ class Program:
             name: What it is called in the model.
         """
         value = value.detach().float().contiguous()
-        plain, count = c_name(name), 1
-        unique = plain
-        while unique in self.weights or (
-            unique in self.rom and not _same(self.rom[unique], value)
-        ):
-            count += 1
-            unique = f"{plain}_{count}"
+        unique = self._name(
+            name,
+            lambda taken: taken in self.rom and torch.equal(self.rom[taken], value),
+        )
         self.rom[unique] = value
         return unique
 
     def weight(self, value: Weight, name: str) -> str:
         """Keep a weight in ROM and return a pointer to it in C."""
-        plain, count = c_name(name), 1
-        unique = plain
-        while unique in self.rom or (
-            unique in self.weights and not self.weights[unique].same(value)
-        ):
-            count += 1
-            unique = f"{plain}_{count}"
+        unique = self._name(
+            name,
+            lambda taken: taken in self.weights and self.weights[taken].same(value),
+        )
         self.weights[unique] = value
         return f"&{unique}"
+
+    def _name(self, name: str, holds_it: Callable[[str], bool]) -> str:
+        """Return a name in C that is free, or that holds the very value already."""
+        plain, count = c_name(name), 1
+        unique = plain
+        while (unique in self.rom or unique in self.weights) and not holds_it(unique):
+            count += 1
+            unique = f"{plain}_{count}"
+        return unique
 
     def layout(self) -> int:
         """Place all arrays of the arena, those that live at one time apart; return its floats."""
@@ -147,10 +150,6 @@ class Program:
 def c_name(name: str) -> str:
     """Return the name in C of what is called so in the model."""
     return "w_" + "".join(letter if letter.isalnum() else "_" for letter in name)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.equal(a, b)
 
 
 def _pointer(piece: Any) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from audioprune.export.c.lowering import Lowering
 from audioprune.export.c.program import Array
+from audioprune.export.trace import name_of
 
-_GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 _KERNELS = {"rnn_tanh": "simple", "rnn_relu": "simple"}
 
 
-def recurrent(made: Any, node: Any) -> tuple[Array, ...]:
+def recurrent(made: Lowering, node: Any) -> tuple[Array, ...]:
     """Say all layers and directions and return outputs and last states."""
-    kind = next(each for each in _GATES if each in str(node.target))
+    kind = name_of(node)
     is_lstm = kind == "lstm"
     source = made.array(node.args[0])
     given = node.args[1] if is_lstm else [node.args[1]]
@@ -45,15 +47,15 @@ def recurrent(made: Any, node: Any) -> tuple[Array, ...]:
             pieces += [f", {wi}, {wh}, {bi}, {bh}, ", gates]
             last = {"rnn_tanh": ", 0", "rnn_relu": ", 1"}.get(kind, "")
             made.program.say(*pieces, f", &(const ap_rnn){{{sizes}}}{last});")
-            made.program.macs += steps * batch * _GATES[kind] * units * (inner + units)
+            made.program.macs += steps * batch * GATES[kind] * units * (inner + units)
         source = out
     return (source, *states)
 
 
-def _copied(made: Any, node: Any) -> Array:
+def _copied(made: Lowering, node: Any) -> Array:
     """Return a copy of a state, which the layer changes."""
-    before: Array = made.array(node)
-    after: Array = made.program.new(before.shape)
+    before = made.array(node)
+    after = made.program.new(before.shape)
     made.program.say("memcpy(", after, ", ", before, f", {4 * before.size});")
     return after
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,8 @@ class Weight:
         if self.values is not None:
             return tables + 4 * self.values.numel()
         assert self.codes is not None
-        return tables + len(packed(self.codes, self.bits))
+        spare = self.bits != 8  # the byte that `packed` adds
+        return tables + -(-self.codes.numel() * self.bits // 8) + spare
 
     def same(self, other: Weight) -> bool:
         """Tell whether both would be written alike."""
@@ -111,10 +113,7 @@ def packed(codes: Tensor, bits: int) -> bytes:
     if bits == 8:
         return codes.to(torch.uint8).numpy().tobytes()
     ones = codes[:, None] >> torch.arange(bits) & 1
-    stream = ones.flatten()
-    filled = torch.nn.functional.pad(stream, (0, -len(stream) % 8)).reshape(-1, 8)
-    found = (filled << torch.arange(8)).sum(1).to(torch.uint8)
-    return found.numpy().tobytes() + b"\0"
+    return np.packbits(ones.numpy().astype(bool), bitorder="little").tobytes() + b"\0"
 
 
 def _scaled(value: Tensor, layout: Layout, scale: Tensor) -> Tensor:
@@ -178,4 +177,4 @@ def _bits(count: int) -> int:
 def _alike(a: Tensor | None, b: Tensor | None) -> bool:
     if a is None or b is None:
         return a is b
-    return a.shape == b.shape and torch.equal(a, b)
+    return torch.equal(a, b)

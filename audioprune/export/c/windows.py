@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audioprune.export.c.lowering import Lowering, empty, name_of
+from audioprune.export.c.lowering import Lowering, empty, sizes_of, two_axes
 from audioprune.export.c.pointwise import c_number
 from audioprune.export.c.program import Array, refuse
+from audioprune.export.trace import name_of
 
 _MODES = ("reflect", "replicate", "circular")
 
@@ -139,23 +140,19 @@ def _pool(made: Lowering, node: Any) -> Array:
     if not largest and padding not in (0, [0] * rank) and not given.get("count_include_pad", True):
         return refuse(node, "that does not count its padding")
 
-    def both(values: Any, alone: int) -> list[int]:
-        each = list(values) if isinstance(values, list | tuple) else [values]
-        each = each * rank if len(each) == 1 else each
-        return [alone, *each] if rank == 1 else each
-
-    kernel = both(given["kernel_size"], 1)
-    stride = both(given.get("stride") or given["kernel_size"], 1)
+    kernel = two_axes(given["kernel_size"], rank)
+    stride = two_axes(given.get("stride") or given["kernel_size"], rank)
     size, after = source.shape[-rank:], made.shape(node)[-rank:]
     planes = source.size // math.prod(size)
-    numbers = [1, planes, *both(list(size), 1), planes, *kernel, *stride, *both(padding, 0)]
-    numbers += [*both(given.get("dilation") or 1, 1), planes, *both(list(after), 1)]
+    numbers = [1, planes, *two_axes(size, rank), planes, *kernel, *stride]
+    numbers += [*two_axes(padding, rank, 0), *two_axes(given.get("dilation") or 1, rank)]
+    numbers += [planes, *two_axes(after, rank)]
     return _pooled(made, node, source, numbers, largest)
 
 
 def _pooled(made: Lowering, node: Any, source: Array, numbers: list[int], largest: bool) -> Array:
     to = made.out(node)
-    sizes = "&(const ap_conv){" + ", ".join(map(str, numbers)) + "}"
+    sizes = sizes_of(numbers)
     made.program.say("ap_pool(", to, ", ", source, f", {int(largest)}, {sizes});")
     return to
 
@@ -173,11 +170,15 @@ def _adaptive(made: Lowering, node: Any) -> Array:
     return _pooled(made, node, source, [*numbers, *one, *after], False)
 
 
-def _rows(made: Lowering, node: Any, dims: list[int]) -> tuple[Array, int]:
-    """Return an array whose last axes are those of ``dims``, and how many values they hold."""
+def _rows(made: Lowering, node: Any, dims: Any) -> tuple[Array, int]:
+    """Return an array whose last axes are those of ``dims``, and how many values they hold.
+
+    Without ``dims`` all axes are meant.
+    """
     source = made.array(node.args[0])
     rank = len(source.shape)
-    over = [dim % rank for dim in dims]
+    dims = [dims] if isinstance(dims, int) else dims
+    over = [dim % rank for dim in dims or range(rank)]
     order = [i for i in range(rank) if i not in over] + over
     view = empty(source.shape).permute(order)
     return made.viewed(source, view, node), math.prod(source.shape[dim] for dim in over)
@@ -185,10 +186,7 @@ def _rows(made: Lowering, node: Any, dims: list[int]) -> tuple[Array, int]:
 
 def _reduced(made: Lowering, node: Any) -> Array:
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-    if name_of(node) in ("linalg_vector_norm", "var", "std"):
-        return _spread(made, node)
-    dims = [dims] if isinstance(dims, int) else dims
-    source, n = _rows(made, node, list(dims or range(len(made.shape(node.args[0])))))
+    source, n = _rows(made, node, dims)
     to, rows = made.out(node), source.size // n
     if name_of(node) in ("amax", "amin"):
         sign = "1.0f" if name_of(node) == "amax" else "-1.0f"
@@ -206,8 +204,7 @@ def _spread(made: Lowering, node: Any) -> Array:
     dims = given[1] if name == "linalg_vector_norm" else given[0]
     if name == "linalg_vector_norm" and given[0] not in (None, 2):
         return refuse(node, "of another order than 2")
-    dims = [dims] if isinstance(dims, int) else dims
-    source, n = _rows(made, node, list(dims or range(len(made.shape(node.args[0])))))
+    source, n = _rows(made, node, dims)
     correction = node.kwargs.get("correction", 1)
     if name == "linalg_vector_norm":
         centred, share = 0, 1.0
@@ -247,7 +244,7 @@ WINDOWS = {
         [f"{mode}ion_pad{n}d" for mode in ("reflect", "replicat") for n in (1, 2)], _pad
     ),
     **dict.fromkeys(("mean", "sum", "amax", "amin"), _reduced),
-    **dict.fromkeys(("var", "std", "linalg_vector_norm"), _reduced),
+    **dict.fromkeys(("var", "std", "linalg_vector_norm"), _spread),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"), _pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), _adaptive),

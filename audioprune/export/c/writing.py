@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
 from audioprune.export.c.compiled import Compiled, compilers
-from audioprune.export.c.files import c_files
+from audioprune.export.c.files import Written, c_files
 from audioprune.export.c.rounding import rounded_weights
 from audioprune.export.rows import ExportRow
 from audioprune.export.running import FileModel, Score, scored
@@ -31,7 +31,7 @@ from audioprune.export.streaming import (
     streaming_of,
     whole_of,
 )
-from audioprune.export.timing import frames_of, gap, longer, noise_db, timed
+from audioprune.export.timing import gap, longer, noise_db, timed
 from audioprune.files import write_atomic
 
 TOLERANCE = 1e-4
@@ -72,20 +72,27 @@ def export_c(
     if frames_per_second is None:
         frames_per_second = positions_per_second(model)
     part, stream = (streaming_of if streaming else whole_of)(model, example, time_dim)
+    seconds = stream.frame / frames_per_second if frames_per_second else None
     wanted = [_Wish(folder, stream, "float32")]
     if int8:
         beside = folder.with_name(f"{folder.name}_int8")
         wanted.append(_Wish(beside, rounded_weights(stream), "int8 weights"))
-    made = [
-        _written(part, stream, wish, streaming, frames_per_second, metadata or {})
-        for wish in wanted
-    ]
-    rows = [row for _, row in made]
+    made = [c_files(wish.stream, wish.name, metadata or {}) for wish in wanted]
+    signals = _signals(stream, streaming, seconds) if compilers() else []
+    plain = [_outputs(part, each) for each in signals]
+    rows = []
+    for wish, written in zip(wanted, made, strict=True):
+        row = _row(wish, written, streaming, seconds)
+        if signals:
+            rounded = wish.stream is not stream
+            exact = [wish.stream.run(*each) for each in signals] if rounded else plain
+            row = _compared(row, wish, written, signals, exact, plain)
+        rows.append(row)
     if score is not None and int8:
         # the C was compared with these, and equals them
         rows = scored(rows, [FileModel(wish.stream, wish.stream) for wish in wanted], score)
-    for wish, (files, _) in zip(wanted, made, strict=True):
-        for file, text in files.items():
+    for wish, written in zip(wanted, made, strict=True):
+        for file, text in written.files.items():
             write_atomic(wish.folder / file, text)
     return rows
 
@@ -110,24 +117,15 @@ class _Wish:
         return name
 
 
-def _written(
-    model: nn.Module,
-    original: StreamingModel,
-    wish: _Wish,
-    streaming: bool,
-    frames_per_second: float | None,
-    facts: Mapping[str, str],
-) -> tuple[dict[str, str], ExportRow]:
-    """Return the files of a folder, compared, and its row."""
-    stream = wish.stream
-    files, shapes, need = c_files(stream, wish.name, facts)
-    seconds = stream.frame / frames_per_second if frames_per_second else None
-    row = ExportRow(
+def _row(wish: _Wish, written: Written, streaming: bool, seconds: float | None) -> ExportRow:
+    """Return the row of a folder that was not compared."""
+    need = written.need
+    return ExportRow(
         str(wish.folder),
         "c",
         streaming,
         wish.numbers,
-        sum(len(text.encode()) for text in files.values()),
+        sum(len(text.encode()) for text in written.files.values()),
         math.nan,
         math.nan,
         None,
@@ -138,35 +136,51 @@ def _written(
         need.macs,
         1 / seconds if seconds else None,
     )
-    found = compilers()
-    if not found:
-        return files, row
-    signals = _signals(stream, streaming, seconds)
-    exact = [_outputs(None if stream is original else stream, model, each) for each in signals]
-    first = exact if stream is original else [_outputs(None, model, each) for each in signals]
+
+
+def _compared(
+    row: ExportRow,
+    wish: _Wish,
+    written: Written,
+    signals: Sequence[tuple[Tensor, ...]],
+    exact: Sequence[Sequence[Tensor]],
+    plain: Sequence[Sequence[Tensor]],
+) -> ExportRow:
+    """Return the row of a folder that was compiled, compared and timed.
+
+    Args:
+        row: What is known without.
+        wish: The folder.
+        written: Its files.
+        signals: What is compared on.
+        exact: What torch makes of each with the same numbers, and ``plain`` by the model.
+    """
+    stream, found = wish.stream, compilers()
     worst, db = 0.0, math.inf
     for compiler in found:
-        compiled = Compiled(files, wish.name, shapes, compiler)
-        for each, wanted, plain in zip(signals, exact, first, strict=True):
-            made = _run(compiled, stream, each)
+        compiled = Compiled(written.files, wish.name, written.shapes, compiler)
+        for each, wanted, of_model in zip(signals, exact, plain, strict=True):
+            compiled.reset()
+            made = stream.joined([compiled.step(*frame) for frame in stream.frames(each)])
             worst = max(worst, gap(*_cut(made, wanted, stream)))
-            db = min(db, noise_db(*_cut(made, plain, stream)))
+            db = min(db, noise_db(*_cut(made, of_model, stream)))
     count = signals[0][0].shape[stream.time_dims[0]] // stream.frame
     if not worst <= TOLERANCE:
         raise ConfigError(
             f"format=c: expected the outputs of torch to {TOLERANCE} over {count} frames, got a "
             f"difference of {worst:.2g} of the peak; use format=onnx"
         )
-    frame = frames_of(stream, signals[0])[0]
+    frame = stream.frames(signals[0])[0]
     timing = timed(lambda: compiled.step(*frame))
-    what = f"{count} frames" if streaming else f"{len(signals)} signals"
-    return files, replace(
+    per_second = row.frames_per_second
+    what = f"{count} frames" if row.streaming else f"{len(signals)} signals"
+    return replace(
         row,
         parity=worst,
         snr_db=db,
-        real_time_factor=timing.mean_s / seconds if seconds else None,
+        real_time_factor=timing.mean_s * per_second if per_second else None,
         worst_frame_ms=1000 * timing.worst_s,
-        note=f"{need}; {what} compared by {' and '.join(found)}",
+        note=f"{written.need}; {what} compared by {' and '.join(found)}",
     )
 
 
@@ -182,27 +196,14 @@ def _signals(
 
 
 @torch.no_grad()
-def _outputs(
-    rounded: StreamingModel | None, model: nn.Module, signals: tuple[Tensor, ...]
-) -> list[Tensor]:
-    """Return what torch makes of signals, by the model or by the form with rounded weights."""
-    if rounded is not None:
-        return list(rounded.run(*signals))
+def _outputs(model: nn.Module, signals: tuple[Tensor, ...]) -> list[Tensor]:
+    """Return what the model makes of signals."""
     with evaluating(model):
         return [leaf for leaf in tree_leaves(model(*signals)) if isinstance(leaf, Tensor)]
 
 
-def _run(compiled: Compiled, stream: StreamingModel, signals: tuple[Tensor, ...]) -> list[Tensor]:
-    compiled.reset()
-    made = [compiled.step(*frame) for frame in frames_of(stream, signals)]
-    return [
-        torch.cat(parts, axis)
-        for parts, axis in zip(zip(*made, strict=True), stream.output_dims, strict=True)
-    ]
-
-
 def _cut(
-    made: list[Tensor], wanted: list[Tensor], stream: StreamingModel
+    made: Sequence[Tensor], wanted: Sequence[Tensor], stream: StreamingModel
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return the outputs that both have, of one length."""
     if len(wanted) > len(made):

@@ -15,6 +15,7 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.export.optional import need, quiet
+from audioprune.export.trace import first_line
 
 PRODUCTS = ("MatMul", "Gemm", "LSTM")
 CONVOLUTIONS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
@@ -93,9 +94,8 @@ def _through_files(source: bytes, run: Any) -> bytes:
                 prepare(whole, begin, skip_symbolic_shape=True)
                 run(begin, end)
             except Exception as error:  # the package raises whatever its parts raise
-                line = next(iter(str(error).splitlines()), type(error).__name__)
                 raise ConfigError(
-                    f"int8: expected a graph that ONNX Runtime quantizes, got '{line[:160]}'; "
-                    f"leave int8 out"
+                    f"int8: expected a graph that ONNX Runtime quantizes, got "
+                    f"{first_line(error)}; leave int8 out"
                 ) from error
         return end.read_bytes()

@@ -19,7 +19,7 @@ from audioprune.errors import ConfigError
 from audioprune.export.optional import need, quiet
 from audioprune.export.runtimes.onnx_layers import translations
 from audioprune.export.streaming import StreamingModel
-from audioprune.export.trace import BATCH, TIME, Traced, layer_of
+from audioprune.export.trace import BATCH, TIME, Traced, first_line, layer_of
 
 _BYTES = 2**31 - 2**20  # what one file without companions may hold
 _NAMED = re.compile(r"(?:aten|prims|audioprune|torchvision)[.:]+(\w+)")
@@ -128,7 +128,7 @@ def _strip(proto: Any) -> None:
         tensor.ClearField("doc_string")
 
 
-def _unknown(graph: Sequence[Any], error: BaseException) -> str:
+def _unknown(graph: Sequence[Any], error: Exception) -> str:
     """Say which operator of which layer has no ONNX form."""
     text, cause = "", error
     while cause is not None:
@@ -149,8 +149,7 @@ def _unknown(graph: Sequence[Any], error: BaseException) -> str:
             f"format=onnx: expected operators that ONNX has, got {names[0]}; replace it, or use "
             f"format=torchscript"
         )
-    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return f"format=onnx: expected a model that torch.onnx exports, got '{line.strip()[:160]}'"
+    return f"format=onnx: expected a model that torch.onnx exports, got {first_line(error)}"
 
 
 class Session:
@@ -173,10 +172,9 @@ class Session:
                 source, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime's errors have no common class
-            line = str(error).splitlines()[0][:160]
             raise ConfigError(
-                f"ONNX Runtime: expected a graph that it runs, got '{line}'; leave the "
-                f"quantization out"
+                f"ONNX Runtime: expected a graph that it runs, got {first_line(error)}; leave "
+                f"the quantization out"
             ) from error
         self.inputs = [each.name for each in self._session.get_inputs()]
 

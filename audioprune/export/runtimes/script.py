@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
+from audioprune.export.trace import first_line
 
 FACTS = "audioprune.json"
 """Name of the extra file inside that says what the model is."""
@@ -37,10 +38,9 @@ def script_of(model: nn.Module, example: Sequence[Tensor], metadata: Mapping[str
         try:
             made = torch.jit.freeze(torch.jit.trace(model, tuple(example), check_trace=False))
         except Exception as error:  # the tracer raises whatever the model raises
-            line = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(
                 f"format=torchscript: expected a model that torch.jit.trace records, got "
-                f"'{line[:160]}'; return tensors or tuples of them"
+                f"{first_line(error)}; return tensors or tuples of them"
             ) from error
         stream = io.BytesIO()
         torch.jit.save(made, stream, _extra_files={FACTS: json.dumps(dict(metadata))})
