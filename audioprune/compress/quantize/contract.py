@@ -160,6 +160,25 @@ def quantize_with_(
             parameters share memory, see ``check_ties``.
         DivergedError: A weight is NaN or infinite; the message names the tensor.
     """
+    forms = forms_of(model, mask, quantizers)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, form in forms.items():
+            weight, given = parameters[name], entry(mask, name)
+            keep = quantizers[name].kept(weight) if given is None else given.to(weight.device)
+            weight.copy_(form.restore(keep))
+    return forms
+
+
+def forms_of(
+    model: nn.Module, mask: Mapping[str, Tensor] | None, quantizers: Mapping[str, Quantizer]
+) -> dict[str, Quantized]:
+    """Return what ``quantize_with_`` returns for the same arguments; the model stays as it is.
+
+    Raises:
+        ConfigError: As ``quantize_with_`` does.
+        DivergedError: As ``quantize_with_`` does.
+    """
     parameters = dict(model.named_parameters())
     for name in quantizers:
         if name not in parameters:
@@ -172,11 +191,6 @@ def quantize_with_(
             forms[name] = quantizer.quantize(parameters[name], channels, entry(mask, name))
         except (ConfigError, DivergedError) as error:
             raise type(error)(f"{name}: {error}") from None
-    with torch.no_grad():
-        for name, form in forms.items():
-            weight, given = parameters[name], entry(mask, name)
-            keep = quantizers[name].kept(weight) if given is None else given.to(weight.device)
-            weight.copy_(form.restore(keep))
     return forms
 
 
