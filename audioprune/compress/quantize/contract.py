@@ -199,6 +199,20 @@ def entry(mask: Mapping[str, Tensor] | None, name: str) -> Tensor | None:
     return mask[name] if mask is not None and name in mask else None
 
 
+def check_kept(keep: Tensor, codes: Tensor) -> None:
+    """Refuse a mask that does not have as many true positions as there are codes.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    kept = int(keep.sum())
+    if kept != codes.numel():
+        raise ConfigError(
+            f"expected a mask that keeps {codes.numel()} weights, got {kept}; use the mask of the "
+            f"same quantization"
+        )
+
+
 def check_weight(weight: Tensor, keep: Tensor | None, what: str) -> None:
     """Refuse a tensor that is not float32, and a mask that is not its own.
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioprune.compress.quantize.contract import PER, Channels, check_weight
+from audioprune.compress.quantize.contract import PER, Channels, check_kept, check_weight
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.ranges import OneOf, Range
 
@@ -85,12 +85,7 @@ class Grid:
         Raises:
             ConfigError: ``keep`` does not have as many true positions as there are codes.
         """
-        kept = int(keep.sum())
-        if kept != self.codes.numel():
-            raise ConfigError(
-                f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the "
-                f"mask of the same quantization"
-            )
+        check_kept(keep, self.codes)
         where = keep.cpu()
         scale, zero = self._spread(self.scales, where), self._spread(self.zeros, where)
         codes = torch.zeros(keep.shape, dtype=torch.float32)
