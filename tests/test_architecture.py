@@ -69,7 +69,7 @@ COMPRESS = {
     "weight_norm": set(),
     "masks": {"ties"},
     "select": {"masks"},
-    "quantize": {"eval_mode", "ties"},
+    "quantize": {"eval_mode", "ties", "units"},
     "units": {"eval_mode", "placement", "masks", "ties", "weight_norm"},
     "penalties": {"masks", "units"},
     "weight_summary": {"masks", "units"},

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.ties import check_ties
+from audioprune.compress.units.module_sizes import gates_of
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 PER = ("tensor", "gate", "channel")
-_GATES: dict[type[nn.Module], int] = {nn.LSTM: 4, nn.GRU: 3, nn.LSTMCell: 4, nn.GRUCell: 3}
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
@@ -132,7 +132,7 @@ def channels_of(model: nn.Module, name: str, per: str) -> Channels:
     if per == "tensor" or not shape:
         return Channels()
     if per == "gate":
-        gates = next((count for kind, count in _GATES.items() if isinstance(layer, kind)), 1)
+        gates = gates_of(layer)
         recurrent = own.startswith(("weight_ih", "weight_hh"))
         return Channels(0, gates if recurrent and shape[0] % gates == 0 else 1)
     axis = 1 if isinstance(layer, _TRANSPOSED) and own == "weight" else 0
