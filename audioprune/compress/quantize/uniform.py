@@ -122,12 +122,7 @@ class Grid:
 
     def _spread(self, values: Tensor, weight: Tensor) -> Tensor:
         """Return one value a channel so that it stands beside the weights of its channel."""
-        length = weight.shape[self.axis] if weight.dim() else 1
-        wide = values.to(weight.device).repeat_interleave(length // max(1, values.numel()))
-        shape = [1] * weight.dim()
-        if weight.dim():
-            shape[self.axis] = length
-        return wide.reshape(shape)
+        return beside(values.to(weight.device), weight.shape, self.axis)
 
 
 @dataclass(frozen=True)
@@ -254,6 +249,22 @@ def rounded_scale(scale: float) -> float:
         return 1.0
     mantissa, exponent = math.frexp(max(scale, _TINY))
     return math.ldexp(round(math.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
+
+
+def beside(values: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
+    """Return one value a channel so that it stands beside the weights of its channel.
+
+    Args:
+        values: A value for each of G channels, (G,).
+        shape: Shape of the weights.
+        axis: The axis that falls into G parts of the same length.
+
+    Returns:
+        Of as many axes as the weights, all of length 1 but ``axis``.
+    """
+    length = shape[axis] if shape else 1
+    wide = values.repeat_interleave(length // max(1, values.numel()))
+    return wide.reshape([length if dim == axis else 1 for dim in range(len(shape))])
 
 
 def channel_rows(values: Tensor, channels: Channels) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.protocols.work import Work
 from audioprune.ranges import OneOf, Range
-from audioprune.steps.needs import whole
+from audioprune.steps.needs import above_zero, whole
 from audioprune.steps.quantize.choose import Quantize
 from audioprune.steps.quantize.straight_through import SharedValues, StraightThrough
 from audioprune.steps.train import (
@@ -52,10 +52,7 @@ class FinetuneQuantized(Quantize):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("epochs", self.epochs, 0)
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ConfigError(
-                f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it"
-            )
+        above_zero("learning_rate", self.learning_rate)
         if self.learn not in LEARNS:
             raise ConfigError(unknown_name("learn", self.learn, LEARNS))
         if self.learn == "values" and self.quantizer != "kmeans":
