@@ -14,8 +14,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
 BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges", "terminal"}
+# Kernels are compiled where they are.
+KERNELS = BASE | {"compiled"}
 ALLOWED = {
     "errors": set(),
+    "compiled": set(),
     "files": {"errors"},
     "progress": {"terminal"},
     "terminal": {"errors", "ranges"},
@@ -29,12 +32,12 @@ ALLOWED = {
     "provenance": {"errors", "model_header", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
-    "compress": BASE,
+    "compress": KERNELS,
     "protocols": {"errors", "compress", "metrics"},
-    "metrics": BASE | {"dsp"},
-    "models": BASE | {"protocols", "dsp", "compress"},
+    "metrics": KERNELS | {"dsp"},
+    "models": KERNELS | {"protocols", "dsp", "compress"},
     "data": BASE | {"protocols", "dsp"},
-    "optim": BASE | {"compress"},
+    "optim": KERNELS | {"compress"},
     "packing": BASE | {"compress", "model_header"},
     "training": BASE | {"protocols", "compress", "optim", "checkpoint"},
     "tasks": BASE | {"protocols", "dsp", "compress", "metrics", "models", "training"},
@@ -69,7 +72,7 @@ COMPRESS = {
     "weight_norm": set(),
     "masks": {"ties"},
     "select": {"masks"},
-    "quantize": {"ties"},
+    "quantize": {"eval_mode", "ties", "units"},
     "units": {"eval_mode", "placement", "masks", "ties", "weight_norm"},
     "penalties": {"masks", "units"},
     "weight_summary": {"masks", "units"},

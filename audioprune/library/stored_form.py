@@ -52,8 +52,9 @@ def stored_form(model: nn.Module) -> tuple[Mask | None, dict[str, Quantized]]:
 
 def _grid(model: nn.Module, name: str, weight: Tensor, keep: Tensor) -> Quantized | None:
     """Return the grid with the fewest scales that holds a tensor, or None."""
-    for per in PER:
-        grid = grid_of(weight, channels_of(model, name, per), keep)
+    # most layers have no gates, and some a single channel
+    for channels in dict.fromkeys(channels_of(model, name, per) for per in PER):
+        grid = grid_of(weight, channels, keep)
         if grid is not None:
             return grid
     return None

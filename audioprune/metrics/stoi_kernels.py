@@ -6,28 +6,20 @@ caller, says what the results mean. Importing this file imports numba.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from audioprune.compiled import compiled
 
 Values = NDArray[np.float64]
 Spectra = NDArray[np.complex128]
 Places = NDArray[np.int64]
-Loop = TypeVar("Loop", bound=Callable[..., object])
 EPS = np.finfo(np.float64).eps
 TINY = np.finfo(np.float64).tiny
+_SUMS = {"reassoc", "contract"}  # sums in any order
 
 
-def _compiled(loop: Loop) -> Loop:
-    """Compile a loop at its first call, with sums in any order; the result is kept on disk."""
-    compiler = njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-    return cast(Loop, compiler(loop))
-
-
-@_compiled
+@compiled(fastmath=_SUMS)
 def resampled(padded: Values, taps: Values, up: int, down: int, count: int) -> Values:
     """Return ``count`` samples of a signal at up / down times its rate.
 
@@ -53,7 +45,7 @@ def resampled(padded: Values, taps: Values, up: int, down: int, count: int) -> V
     return made
 
 
-@_compiled
+@compiled(fastmath=_SUMS)
 def frame_powers(signal: Values, window: Values, hop: int) -> Values:
     """Return the power of each windowed frame; one that ends with the signal is left out."""
     size = window.size
@@ -68,7 +60,7 @@ def frame_powers(signal: Values, window: Values, hop: int) -> Values:
     return powers
 
 
-@_compiled
+@compiled(fastmath=_SUMS)
 def joined_frames(signal: Values, window: Values, starts: Places) -> Values:
     """Return windowed frames (K - 1, 2 L) of what the K frames at these places are joined to.
 
@@ -90,7 +82,7 @@ def joined_frames(signal: Values, window: Values, starts: Places) -> Values:
     return made
 
 
-@_compiled
+@compiled(fastmath=_SUMS)
 def band_magnitudes(spectra: Spectra, edges: Places) -> Values:
     """Return the root of the power between each two edges, shape (edges - 1, N).
 
@@ -109,7 +101,7 @@ def band_magnitudes(spectra: Spectra, edges: Places) -> Values:
     return made
 
 
-@_compiled
+@compiled(fastmath=_SUMS)
 def clipped_correlations(clean: Values, other: Values, length: int, most: float) -> float:
     """Return the sum of the correlations of all segments of ``length`` frames of two band arrays.
 
@@ -142,7 +134,7 @@ def clipped_correlations(clean: Values, other: Values, length: int, most: float)
     return total
 
 
-@_compiled
+@compiled(fastmath=_SUMS)
 def unit_correlations(clean: Values, other: Values, length: int) -> float:
     """Return the sum of the correlations of all segments of which rows, then columns are units.
 
@@ -160,7 +152,7 @@ def unit_correlations(clean: Values, other: Values, length: int) -> float:
     return total
 
 
-@_compiled
+@compiled(fastmath=_SUMS)
 def _unit_segment(values: Values, first: int, unit: Values) -> None:
     """Write the segment that begins at a frame, with rows and then columns as units."""
     bands, length = unit.shape

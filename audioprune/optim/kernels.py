@@ -12,34 +12,21 @@ What all kernels take: ``xs`` and ``ds``, addresses of the parameters and of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from audioprune.compiled import compiled
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 # Sums may be reordered so that they run in vector registers; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract"}
-
-
-def _compiled(fastmath: bool | set[str] = False) -> Callable[[Function], Function]:
-    """Compile with an on-disk cache, or without one where no folder can be written."""
-
-    def wrap(function: Function) -> Function:
-        try:
-            compiled = njit(cache=True, nogil=True, fastmath=fastmath)(function)
-        except RuntimeError:
-            compiled = njit(nogil=True, fastmath=fastmath)(function)
-        return cast(Function, compiled)
-
-    return wrap
 
 
 def _typed_pointer(context: Any, address: Any, like: Any) -> Any:
@@ -56,13 +43,13 @@ def _typed_pointer(context: Any, address: Any, like: Any) -> Any:
 _pointer: Any = intrinsic(_typed_pointer)
 
 
-@_compiled()
+@compiled()
 def _run(address: int, start: int, length: int, like: Floats) -> Floats:
     run: Floats = carray(_pointer(address + start * like.itemsize, like), length)
     return run
 
 
-@_compiled(fastmath=_SUMS)
+@compiled(fastmath=_SUMS)
 def _squares_and_product(x: Floats, d: Floats) -> tuple[float, float]:
     squares = 0.0
     product = 0.0
@@ -73,7 +60,7 @@ def _squares_and_product(x: Floats, d: Floats) -> tuple[float, float]:
     return squares, product
 
 
-@_compiled(fastmath=_SUMS)
+@compiled(fastmath=_SUMS)
 def _moved_squares(x: Floats, d: Floats, lr: float) -> float:
     total = 0.0
     for i in range(x.size):
@@ -82,7 +69,7 @@ def _moved_squares(x: Floats, d: Floats, lr: float) -> float:
     return total
 
 
-@_compiled(fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _move(x: Floats, d: Floats, lr: float, pull: float) -> None:
     """Set x to x - (lr d + pull x), rounded once.
 
@@ -94,7 +81,7 @@ def _move(x: Floats, d: Floats, lr: float, pull: float) -> None:
         x[i] -= rate * d[i] + part * x[i]
 
 
-@_compiled(fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _move_then_shrink(x: Floats, d: Floats, lr: float, pull: float) -> None:
     """Set x to (1 - pull)(x - lr d), rounded once."""
     rate = x.dtype.type(lr)
@@ -104,7 +91,7 @@ def _move_then_shrink(x: Floats, d: Floats, lr: float, pull: float) -> None:
         x[i] -= step + part * (x[i] - step)
 
 
-@_compiled()
+@compiled()
 def _clear(
     xs: Ints, first: int, last: int, tensor: Ints, start: Ints, length: Ints, like: Floats
 ) -> None:
@@ -114,7 +101,7 @@ def _clear(
             x[i] = 0
 
 
-@_compiled()
+@compiled()
 def _prox_entry(x: Floats, d: Floats, allowed: bool, lr: float, threshold: float) -> None:
     """Do what ``prox`` does to a group of one entry, such as an entry of a bias."""
     h = np.float64(x[0]) - lr * np.float64(d[0])
@@ -124,7 +111,7 @@ def _prox_entry(x: Floats, d: Floats, allowed: bool, lr: float, threshold: float
         x[0] = h - np.copysign(threshold, h)
 
 
-@_compiled()
+@compiled()
 def _half_space_entry(
     x: Floats, d: Floats, allowed: bool, lr: float, lmbda: float, epsilon: float, guard: float
 ) -> None:
@@ -134,7 +121,7 @@ def _half_space_entry(
     x[0] = 0.0 if allowed and moved * a < epsilon * a * a else moved
 
 
-@_compiled()
+@compiled()
 def sums(
     xs: Ints,
     ds: Ints,
@@ -165,7 +152,7 @@ def sums(
         moved[g] = c
 
 
-@_compiled()
+@compiled()
 def _step_outside(
     xs: Ints,
     ds: Ints,
@@ -185,7 +172,7 @@ def _step_outside(
         )
 
 
-@_compiled()
+@compiled()
 def prox(
     xs: Ints,
     ds: Ints,
@@ -235,7 +222,7 @@ def prox(
     _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
-@_compiled()
+@compiled()
 def half_space(
     xs: Ints,
     ds: Ints,
@@ -293,7 +280,7 @@ def half_space(
     _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
-@_compiled()
+@compiled()
 def prox_l1(
     xs: Ints,
     ds: Ints,
@@ -318,7 +305,7 @@ def prox_l1(
     _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
-@_compiled()
+@compiled()
 def orthant(
     xs: Ints,
     ds: Ints,

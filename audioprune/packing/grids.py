@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audioprune.compress.quantize.uniform import LEAST_BITS, MOST_BITS, Grid
+from audioprune.compress.quantize.uniform import LEAST_BITS, MOST_BITS, Grid, beside
 from audioprune.packing.codes import read_codes, write_codes
 from audioprune.packing.entropy import BadStream, Reader, Writer, read_symbols, write_symbols
 
@@ -96,9 +96,5 @@ def _most_scales(shape: tuple[int, ...], axis: int) -> int:
 
 def _spread(zeros: NDArray[np.uint8], shape: tuple[int, ...], axis: int) -> NDArray[np.int64]:
     """Return the zero point of every weight, in the shape of the tensor."""
-    length = _length(shape, axis)
-    wide = np.repeat(zeros.astype(np.int64), length // zeros.size)
-    beside = [1] * len(shape)
-    if shape:
-        beside[axis] = length
-    return np.broadcast_to(wide.reshape(beside), shape)
+    wide = beside(torch.from_numpy(zeros.astype(np.int64)), shape, axis)
+    return np.broadcast_to(wide.numpy(), shape)

@@ -251,14 +251,15 @@ def _is_sound(book: Quantized, shape: torch.Size) -> bool:
         return increasing and few
     if not isinstance(book, Grid) or book.steps not in STEPS:
         return False
-    length = shape[book.axis] if 0 <= book.axis < max(1, len(shape)) and shape else 1
+    if not 0 <= book.axis < max(1, len(shape)):
+        return False
+    length = shape[book.axis] if shape else 1
     scales, zeros = book.scales, book.zeros
     if not scales.numel() or length % scales.numel() or zeros.numel() != scales.numel():
         return False
-    placed = 0 <= book.axis < max(1, len(shape)) and bool((book.codes < book.steps).all())
-    middle = bool((zeros == book.steps // 2).all())
-    inside = middle if book.symmetric else bool((zeros < book.steps).all())
-    return placed and inside and bool((scales > 0).all()) and bool(scales.isfinite().all())
+    inside = zeros == book.steps // 2 if book.symmetric else zeros < book.steps
+    positive = (scales > 0) & scales.isfinite()
+    return bool(inside.all() and positive.all() and (book.codes < book.steps).all())
 
 
 def _plain_forms(

@@ -20,6 +20,7 @@ from audioprune.compress.search.candidates import (
     weight_candidates,
 )
 from audioprune.compress.search.sensitivity import BETAS, CurvePoint
+from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import (
     INPUTS,
     OUTPUTS,
@@ -125,7 +126,7 @@ class SensitivityCurves:
 
     def _candidates(self, run: Run) -> dict[str, Removable]:
         structured = self.structured if self.group is None else self.group != "element"
-        return candidates_of(run, structured, self._kinds, self.whole_units)
+        return candidates_of(run, structured, self._kinds, whole_sets(run, self.whole_units))
 
 
 def curve_work(
@@ -228,19 +229,30 @@ def _curve(rows: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
 
 
 def candidates_of(
-    run: Run, structured: bool, kinds: GroupKinds, whole_units: bool = False
+    run: Run, structured: bool, kinds: GroupKinds, sets: Sequence[UnitSet] | None
 ) -> dict[str, Removable]:
-    """Return what can be removed: whole units, or weight groups or weights of every tensor."""
+    """Return what can be removed: whole units, or weight groups or weights of every tensor.
+
+    Args:
+        run: The run.
+        structured: Whether weight groups are removed rather than single weights.
+        kinds: Kinds of the groups; beside whole units, those of the rest.
+        sets: Sets of the whole units, or None where none is removed.
+    """
     mask = mask_of(run)
     found: dict[str, Removable] = {}
-    if whole_units:
-        sets = units_of(run.model, "units", _UNITS_REMEDY)
+    if sets is not None:
         found |= unit_candidates(run.model, mask, unit_groups(run.model, sets, kinds))
     elif structured:
         found |= group_candidates(run.model, mask, weight_groups(run.model, kinds))
     else:
         found |= weight_candidates(run.model, mask)
     return some_of(found, run.few_tensors)
+
+
+def whole_sets(run: Run, whole_units: bool, said_by: str | None = None) -> list[UnitSet] | None:
+    """Return the sets of a model of which whole units are removed, otherwise None."""
+    return units_of(run.model, "units", _UNITS_REMEDY, said_by) if whole_units else None
 
 
 def check_units(run: Run, whole_units: bool) -> None:

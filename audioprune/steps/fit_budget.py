@@ -54,9 +54,10 @@ from audioprune.steps.curves import (
     mask_of,
     measured_curves,
     number,
+    whole_sets,
 )
 from audioprune.steps.folding import fold_first
-from audioprune.steps.needs import ascending, check_items, not_negative, units_of, whole
+from audioprune.steps.needs import ascending, check_items, not_negative, whole
 from audioprune.steps.prune import take_out
 from audioprune.steps.train import Train, group_kinds
 from audioprune.steps.validation import LOSS, Validation
@@ -139,7 +140,8 @@ class FitBudget:
         """Measure the curves, search, and take over the model that was chosen."""
         started = time.monotonic()
         fold_first(run, path)
-        candidates = candidates_of(run, self.structured, self._kinds, self.whole_units)
+        sets = whole_sets(run, self.whole_units, said_by=path)
+        candidates = candidates_of(run, self.structured, self._kinds, sets)
         with Validation(run, [self.metric], self.items) as validation:
             base = validation.of(run.model)[self.metric]
             counted = validation.counted(run.model)
@@ -149,7 +151,7 @@ class FitBudget:
                     f"got {base}; train it first"
                 )
             curves = self._curves(run, path, validation, candidates, base)
-            builder = _Builder(self, run, path, validation, candidates, base)
+            builder = _Builder(self, run, path, validation, candidates, sets, base)
             solution = solve(
                 curves,
                 builder.build,
@@ -172,7 +174,8 @@ class FitBudget:
 
     def work(self, run: Run) -> list[Work]:
         """Count the items of the curves, and the candidates that are built and measured."""
-        candidates = candidates_of(run, self.structured, self._kinds, self.whole_units)
+        sets = whole_sets(run, self.whole_units)
+        candidates = candidates_of(run, self.structured, self._kinds, sets)
         curves = curve_work(run, self.items, self.betas, candidates)
         finetuning = self.finetuning().work(run)
         trained = [Work(each.unit, self.candidates * each.count) for each in finetuning]
@@ -287,6 +290,7 @@ class _Builder:
         path: Its path.
         validation: Measures models.
         candidates: What can be removed of every tensor or set of units.
+        sets: Sets of the units that leave every candidate, or None where units stay.
         base: Value of the metric before compression.
     """
 
@@ -297,14 +301,12 @@ class _Builder:
         path: str,
         validation: Validation,
         candidates: Mapping[str, Removable],
+        sets: Sequence[UnitSet] | None,
         base: float,
     ) -> None:
         self._step, self._run, self._path = step, run, path
         self._validation, self._base = validation, base
-        self._candidates = candidates
-        self._sets: list[UnitSet] = []
-        if step.whole_units:
-            self._sets = units_of(run.model, "units", "", said_by=path)
+        self._candidates, self._sets = candidates, sets
         self._log = log_of(run, path)
 
     def file(self, name: str) -> Path:
@@ -335,7 +337,7 @@ class _Builder:
             side.mask = self._mask(plan)
             side.mask.apply_(side.model)
             sparsity = side.mask.sparsity()
-            if self._step.whole_units:
+            if self._sets is not None:
                 # units that are taken out are in no mask
                 keep = dead_units(side.model, self._sets, mask=side.mask)
                 outputs = example_outputs(side.model, side.device)

@@ -64,6 +64,16 @@ def not_negative(name: str, value: Any) -> None:
         raise ConfigError(f"{name}: expected a finite number from 0 on, got {value!r}; correct it")
 
 
+def above_zero(name: str, value: float | None) -> None:
+    """Refuse a number that is not above 0; None stands for that of the experiment.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value is not None and not value > 0:
+        raise ConfigError(f"{name}: expected a number above 0, got {value}; correct it")
+
+
 def ascending(name: str, values: Sequence[float] | None, least: float, most: float) -> None:
     """Refuse numbers that do not rise within a range; None stands for the usual ones.
 

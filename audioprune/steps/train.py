@@ -18,7 +18,7 @@ from audioprune.experiment.run import Run
 from audioprune.protocols import HasMonitors
 from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
-from audioprune.steps.needs import need_loss, not_negative, units_of, whole
+from audioprune.steps.needs import above_zero, need_loss, not_negative, units_of, whole
 from audioprune.steps.ramp import RampedPenalty, check_ramp, first_whole_epoch
 from audioprune.steps.shared_training import once
 from audioprune.training.batch_norm import planned_sizes
@@ -66,10 +66,7 @@ class Train:
         check_ramp(self.ramp_begin, self.ramp_end)
         if self.epochs is not None:
             whole("epochs", self.epochs, 0)
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ConfigError(
-                f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it"
-            )
+        above_zero("learning_rate", self.learning_rate)
 
     def check(self, run: Run) -> None:
         """Refuse a penalty on groups that do not exist, and a monitor that is not measured."""

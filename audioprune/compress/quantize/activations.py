@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 BY = ("extremes", "average")
@@ -103,18 +104,15 @@ def activation_ranges(
         each.register_forward_hook(partial(_note, name, seen[name]))
         for name, each in layers.items()
     ]
-    training = {each: each.training for each in model.modules()}
-    model.eval()
     ran = 0
     try:
-        for given in inputs:
-            model(*((given,) if isinstance(given, Tensor) else given))
-            ran += 1
+        with evaluating(model):
+            for given in inputs:
+                model(*((given,) if isinstance(given, Tensor) else given))
+                ran += 1
     finally:
         for handle in handles:
             handle.remove()
-        for each, was in training.items():
-            each.training = was
     if not ran:
         raise ConfigError("inputs: expected at least one calibration input, got none; give some")
     return _ranges(seen, by)

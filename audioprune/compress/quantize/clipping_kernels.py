@@ -13,25 +13,18 @@ is the best over all scales.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from audioprune.compiled import compiled
+
 Floats = NDArray[np.float64]
-Loop = TypeVar("Loop", bound=Callable[..., object])
 _LEAF = 2048  # events of a range of scales that are sorted at once
 _FIRST = 48  # scales that are tried first, so that bounds exclude much
 
 
-def _compiled(loop: Loop) -> Loop:
-    """Compile a loop at its first call; the result is kept on disk."""
-    return cast(Loop, njit(cache=True, nogil=True)(loop))
-
-
-@_compiled
+@compiled()
 def _side(values: Floats, sums: Floats, most: int, scale: float) -> tuple[float, float]:
     """Return sum k w and sum k^2 of one sign's sorted magnitudes with codes of 0..most."""
     first, second = 0.0, 0.0
@@ -44,7 +37,7 @@ def _side(values: Floats, sums: Floats, most: int, scale: float) -> tuple[float,
     return first, second
 
 
-@_compiled
+@compiled()
 def _events(values: Floats, most: int, low: float, high: float) -> int:
     """Count the scales from ``low`` to below ``high`` at which a code changes."""
     count = 0
@@ -56,7 +49,7 @@ def _events(values: Floats, most: int, low: float, high: float) -> int:
     return count
 
 
-@_compiled
+@compiled()
 def _fill(
     values: Floats,
     most: int,
@@ -79,7 +72,7 @@ def _fill(
     return at
 
 
-@_compiled
+@compiled()
 def _sweep(
     up: Floats,
     down: Floats,
@@ -106,7 +99,7 @@ def _sweep(
     return gain, scale
 
 
-@_compiled
+@compiled()
 def _clipped(values: Floats, most: int, scale: float) -> float:
     """Return the squared error of what lies above the last grid point."""
     total = 0.0
@@ -115,7 +108,7 @@ def _clipped(values: Floats, most: int, scale: float) -> float:
     return total
 
 
-@_compiled
+@compiled()
 def best_scale(up: Floats, down: Floats, most_up: int, most_down: int) -> tuple[float, float]:
     """Return the scale of least squared error, and this error.
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.ties import check_ties
+from audioprune.compress.units.module_sizes import gates_of
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 PER = ("tensor", "gate", "channel")
-_GATES: dict[type[nn.Module], int] = {nn.LSTM: 4, nn.GRU: 3, nn.LSTMCell: 4, nn.GRUCell: 3}
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
@@ -132,7 +132,7 @@ def channels_of(model: nn.Module, name: str, per: str) -> Channels:
     if per == "tensor" or not shape:
         return Channels()
     if per == "gate":
-        gates = next((count for kind, count in _GATES.items() if isinstance(layer, kind)), 1)
+        gates = gates_of(layer)
         recurrent = own.startswith(("weight_ih", "weight_hh"))
         return Channels(0, gates if recurrent and shape[0] % gates == 0 else 1)
     axis = 1 if isinstance(layer, _TRANSPOSED) and own == "weight" else 0
@@ -160,6 +160,25 @@ def quantize_with_(
             parameters share memory, see ``check_ties``.
         DivergedError: A weight is NaN or infinite; the message names the tensor.
     """
+    forms = forms_of(model, mask, quantizers)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, form in forms.items():
+            weight, given = parameters[name], entry(mask, name)
+            keep = quantizers[name].kept(weight) if given is None else given.to(weight.device)
+            weight.copy_(form.restore(keep))
+    return forms
+
+
+def forms_of(
+    model: nn.Module, mask: Mapping[str, Tensor] | None, quantizers: Mapping[str, Quantizer]
+) -> dict[str, Quantized]:
+    """Return what ``quantize_with_`` returns for the same arguments; the model stays as it is.
+
+    Raises:
+        ConfigError: As ``quantize_with_`` does.
+        DivergedError: As ``quantize_with_`` does.
+    """
     parameters = dict(model.named_parameters())
     for name in quantizers:
         if name not in parameters:
@@ -172,17 +191,26 @@ def quantize_with_(
             forms[name] = quantizer.quantize(parameters[name], channels, entry(mask, name))
         except (ConfigError, DivergedError) as error:
             raise type(error)(f"{name}: {error}") from None
-    with torch.no_grad():
-        for name, form in forms.items():
-            weight, given = parameters[name], entry(mask, name)
-            keep = quantizers[name].kept(weight) if given is None else given.to(weight.device)
-            weight.copy_(form.restore(keep))
     return forms
 
 
 def entry(mask: Mapping[str, Tensor] | None, name: str) -> Tensor | None:
     """Return the survivors that a mask names, or None."""
     return mask[name] if mask is not None and name in mask else None
+
+
+def check_kept(keep: Tensor, codes: Tensor) -> None:
+    """Refuse a mask that does not have as many true positions as there are codes.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    kept = int(keep.sum())
+    if kept != codes.numel():
+        raise ConfigError(
+            f"expected a mask that keeps {codes.numel()} weights, got {kept}; use the mask of the "
+            f"same quantization"
+        )
 
 
 def check_weight(weight: Tensor, keep: Tensor | None, what: str) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from audioprune.compress.quantize.contract import (
     Channels,
     Quantized,
+    check_kept,
     check_weight,
     quantize_with_,
 )
@@ -82,12 +83,7 @@ class Codebook:
         Raises:
             ConfigError: ``keep`` does not have as many true positions as there are codes.
         """
-        kept = int(keep.sum())
-        if kept != self.codes.numel():
-            raise ConfigError(
-                f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the "
-                f"mask of the same quantization"
-            )
+        check_kept(keep, self.codes)
         whole = torch.zeros(keep.shape, dtype=torch.float32, device=keep.device)
         whole[keep] = self.values().to(keep.device)
         return whole

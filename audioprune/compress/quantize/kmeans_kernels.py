@@ -6,26 +6,18 @@ runs when and what the results promise. Importing this file imports numba.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from audioprune.compiled import compiled
 
 Values = NDArray[np.float32]
 Sums = NDArray[np.float64]
 Places = NDArray[np.int64]
-Loop = TypeVar("Loop", bound=Callable[..., object])
 TINY = np.float32(np.finfo(np.float32).tiny)
 
 
-def _compiled(loop: Loop) -> Loop:
-    """Compile a loop at its first call; the result is kept on disk."""
-    return cast(Loop, njit(cache=True, nogil=True)(loop))
-
-
-@_compiled
+@compiled()
 def count_distinct(values: Values) -> int:
     """Count the different values of a sorted array."""
     count = 1 if values.size else 0
@@ -34,7 +26,7 @@ def count_distinct(values: Values) -> int:
     return count
 
 
-@_compiled
+@compiled()
 def leans_negative(values: Values) -> bool:
     """Tell whether the mirrored array comes first, which fixes one orientation for w and -w."""
     size = values.size
@@ -44,7 +36,7 @@ def leans_negative(values: Values) -> bool:
     return False
 
 
-@_compiled
+@compiled()
 def prefix_sums(values: Values, shift: float) -> Sums:
     """Return the float64 sums of the first 0, 1, ..., n shifted values."""
     sums = np.empty(values.size + 1, np.float64)
@@ -56,7 +48,7 @@ def prefix_sums(values: Values, shift: float) -> Sums:
     return sums
 
 
-@_compiled
+@compiled()
 def distinct_edges(values: Values, count: int) -> Places:
     """Return the positions in a sorted array at which a new value starts, and the end."""
     edges = np.empty(count + 1, np.int64)
@@ -70,7 +62,7 @@ def distinct_edges(values: Values, count: int) -> Places:
     return edges
 
 
-@_compiled
+@compiled()
 def _row(
     before: Sums,
     now: Sums,
@@ -113,7 +105,7 @@ def _row(
             depth += 1
 
 
-@_compiled
+@compiled()
 def best_partition(edges: Places, sums: Sums, k: int) -> Places:
     """Cut bins into ``k`` neighbouring runs of least squared error.
 
@@ -143,7 +135,7 @@ def best_partition(edges: Places, sums: Sums, k: int) -> Places:
     return cuts
 
 
-@_compiled
+@compiled()
 def _above(values: Values, start: int, middle: float) -> int:
     """Return how many values are at or below ``middle``; the search widens from ``start``."""
     size, step = values.size, 1
@@ -168,7 +160,7 @@ def _above(values: Values, start: int, middle: float) -> int:
     return low
 
 
-@_compiled
+@compiled()
 def _means(
     values: Values, sums: Sums, shift: float, cuts: Places, exact: bool, centroids: Values
 ) -> None:
@@ -193,7 +185,7 @@ def _means(
             centroids[c] = max(-TINY, values[first])
 
 
-@_compiled
+@compiled()
 def _refill(values: Values, cuts: Places) -> None:
     """Give every empty cluster half of the cluster with the largest count x range^2."""
     k, c = cuts.size - 1, 0
@@ -224,7 +216,7 @@ def _refill(values: Values, cuts: Places) -> None:
             cuts[at + 1] = split
 
 
-@_compiled
+@compiled()
 def lloyd(
     values: Values, sums: Sums, shift: float, cuts: Places, exact: bool, max_iterations: int
 ) -> tuple[Values, int]:
@@ -260,7 +252,7 @@ def lloyd(
     return centroids, iterations
 
 
-@_compiled
+@compiled()
 def assign(
     values: Values, centroids: Values, flip: bool, codes: NDArray[np.unsignedinteger]
 ) -> None:

@@ -35,10 +35,9 @@ def grid_of(weight: Tensor, channels: Channels, keep: Tensor) -> Grid | None:
         return None  # with so many scales every tensor is a grid
     scales, reach = [], []
     for row in channel_rows(weight.detach().cpu(), channels):
-        found = _scale_of(row[row != 0])
-        if found is None:
+        scale = _scale_of(row[row != 0])
+        if scale is None:
             return None
-        scale = found
         scales.append(scale)
         reach.append((round(-min(row.min(), 0) / scale), round(max(row.max(), 0) / scale)))
     steps, zeros = _codes(reach)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioprune.compress.quantize.contract import PER, Channels, check_weight
+from audioprune.compress.quantize.contract import PER, Channels, check_kept, check_weight
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.ranges import OneOf, Range
 
@@ -85,12 +85,7 @@ class Grid:
         Raises:
             ConfigError: ``keep`` does not have as many true positions as there are codes.
         """
-        kept = int(keep.sum())
-        if kept != self.codes.numel():
-            raise ConfigError(
-                f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the "
-                f"mask of the same quantization"
-            )
+        check_kept(keep, self.codes)
         where = keep.cpu()
         scale, zero = self._spread(self.scales, where), self._spread(self.zeros, where)
         codes = torch.zeros(keep.shape, dtype=torch.float32)
@@ -127,12 +122,7 @@ class Grid:
 
     def _spread(self, values: Tensor, weight: Tensor) -> Tensor:
         """Return one value a channel so that it stands beside the weights of its channel."""
-        length = weight.shape[self.axis] if weight.dim() else 1
-        wide = values.to(weight.device).repeat_interleave(length // max(1, values.numel()))
-        shape = [1] * weight.dim()
-        if weight.dim():
-            shape[self.axis] = length
-        return wide.reshape(shape)
+        return beside(values.to(weight.device), weight.shape, self.axis)
 
 
 @dataclass(frozen=True)
@@ -259,6 +249,22 @@ def rounded_scale(scale: float) -> float:
         return 1.0
     mantissa, exponent = math.frexp(max(scale, _TINY))
     return math.ldexp(round(math.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
+
+
+def beside(values: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
+    """Return one value a channel so that it stands beside the weights of its channel.
+
+    Args:
+        values: A value for each of G channels, (G,).
+        shape: Shape of the weights.
+        axis: The axis that falls into G parts of the same length.
+
+    Returns:
+        Of as many axes as the weights, all of length 1 but ``axis``.
+    """
+    length = shape[axis] if shape else 1
+    wide = values.repeat_interleave(length // max(1, values.numel()))
+    return wide.reshape([length if dim == axis else 1 for dim in range(len(shape))])
 
 
 def channel_rows(values: Tensor, channels: Channels) -> NDArray[np.float32]:

@@ -12,14 +12,19 @@ from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch import nn
 
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trace.record import record
 from audioprune.compress.units.trace.solve import Solution, solve
-from audioprune.compress.units.verify import IN_TRAINING, arguments_of, outputs_of, refuted_units
+from audioprune.compress.units.verify import (
+    IN_TRAINING,
+    arguments_of,
+    cloned,
+    outputs_of,
+    refuted_units,
+)
 from audioprune.compress.weight_norm import copy_of, fold_norms_
 from audioprune.errors import ConfigError
 
@@ -103,11 +108,6 @@ def _reasons(
     return list(dict.fromkeys(reasons))
 
 
-def _cloned(value: Any) -> Any:
-    """Return what a model may change without harm."""
-    return value.clone() if isinstance(value, Tensor) else value
-
-
 def _check_fold(model: nn.Module, twin: nn.Module, example_input: Any) -> None:
     """Show that a copy with folded weights gives the same output."""
     before = outputs_of(copy_of(model).cpu(), arguments_of(example_input))
@@ -140,7 +140,7 @@ def _proved(
 ) -> tuple[Solution, dict[str, str]]:
     """Prove the sets; where a view speaks against them, see its rows as columns and try again."""
     recorded = copy_of(twin)  # a model may remember what it was given
-    args, kwargs = tree_map(_cloned, arguments_of(example_input))
+    args, kwargs = cloned(arguments_of(example_input))
     tape = record(recorded, args, kwargs, training)
     turned: set[int] = set()
     best: tuple[Solution, dict[str, str]] | None = None

@@ -32,12 +32,12 @@ _COMMON = (
 )
 # a name that says that a number is the size of a state, and not how many layers there are
 _OF_STATES = re.compile(r"^(?!.*layer).*(hid|rnn|lstm|gru|state|units)")
-_GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1, nn.LSTMCell: 4, nn.GRUCell: 3, nn.RNNCell: 1}
+_GATES = {nn.LSTM: 4, nn.GRU: 3, nn.LSTMCell: 4, nn.GRUCell: 3}
 
 
-def gates_of(module: nn.RNNBase | nn.RNNCellBase) -> int:
-    """Return the number of gates of a recurrent layer: 4 of an LSTM, 3 of a GRU, else 1."""
-    return next(count for kind, count in _GATES.items() if isinstance(module, kind))
+def gates_of(module: nn.Module) -> int:
+    """Return the number of gates of a layer: 4 of an LSTM, 3 of a GRU, else 1."""
+    return next((count for kind, count in _GATES.items() if isinstance(module, kind)), 1)
 
 
 def module_sizes(

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.trace.tape import held_in
+from audioprune.compress.units.trace.tape import FAILS, held_in
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import zero_units_
 from audioprune.compress.weight_norm import copy_of, fold_norms_
@@ -25,16 +25,7 @@ from audioprune.errors import AudiopruneError, ConfigError
 
 IN_TRAINING = "in training mode"
 """What the reason of a set begins with that holds in evaluation mode alone."""
-_FAILS = (
-    AudiopruneError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_FAILS = (AudiopruneError, *FAILS)
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -262,7 +253,7 @@ def _shapes_in_training(
     twin = copy.deepcopy(model).train()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            args, kwargs = tree_map(_cloned, inputs)
+            args, kwargs = cloned(inputs)
             return [value.shape for value in held_in(twin(*args, **kwargs))]
     except _FAILS as error:
         if not fails:
@@ -277,13 +268,19 @@ def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
     A model that draws noise thus draws the same every time.
     """
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        args, kwargs = tree_map(_cloned, inputs)  # a model may change its input
+        args, kwargs = cloned(inputs)
         values = list(held_in(model(*args, **kwargs)))
     return [torch.view_as_real(each) if each.is_complex() else each.float() for each in values]
 
 
-def _cloned(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+def cloned(inputs: Arguments) -> Arguments:
+    """Return arguments with tensors of their own: a model may change its input."""
+
+    def own(value: Any) -> Any:
+        return value.clone() if isinstance(value, Tensor) else value
+
+    copies: Arguments = tree_map(own, inputs)
+    return copies
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:

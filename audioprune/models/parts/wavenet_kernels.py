@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from torch import nn
 
+from audioprune.compiled import compiled
 from audioprune.models.parts.wavenet_layers import GatedBlock, SampleModel
 
 Floats = NDArray[np.float32]
@@ -138,7 +138,7 @@ def _tiled(matrix: Floats) -> Floats:
     )
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def add_product(tiles, inputs, outputs):
     """Add to outputs (tiles, 16) the inputs (tiles, 16) times a tiled matrix.
 
@@ -153,7 +153,7 @@ def add_product(tiles, inputs, outputs):
                 outputs[o, i] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def exponentiate(values, bits, powers, size):
     """Replace the first ``size`` float32 values, within -85..85, by e^value.
 
@@ -178,7 +178,7 @@ def exponentiate(values, bits, powers, size):
         bits[i] += powers[i] * EXPONENT
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def gate_(values, bits, powers, half):
     """Replace the first ``half`` float32 values by their tanh times the sigmoid of the next."""
     most = np.float32(2) * LARGEST
@@ -191,7 +191,7 @@ def gate_(values, bits, powers, half):
         values[i] = (np.float32(1) - values[i]) / below
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def choose(logits, classes, draw, temperature, summed):
     """Choose one of the first classes as ``wavenet_generation.choose``; ``summed`` is scratch."""
     best = 0
@@ -210,7 +210,7 @@ def choose(logits, classes, draw, temperature, summed):
     return classes - 1
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def run_sample(
     sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t
 ):
@@ -248,7 +248,7 @@ def run_sample(
         at += size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def generate_row(
     first, packed, dilations, widths, out1, out2, start, features, draws, temperature
 ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from audioprune.compress.quantize.contract import (
     Quantized,
     Quantizer,
     channels_of,
+    entry,
     quantize_with_,
 )
 from audioprune.compress.quantize.uniform import LEAST_BITS, MOST_BITS, SCALES, Uniform
@@ -112,8 +113,9 @@ class Quantize:
             tried: list[Tried] = [(name, fixed, None, True) for name in names]
         else:
             chosen, tried = self._choose(run, path, names)
-        different = _different(run, names) if self.quantizer == "kmeans" else {}
-        forms = self._apply(run, path, chosen, tried)
+        different = self._different(run, names) if self.quantizer == "kmeans" else {}
+        ways = {name: self._quantizer(number) for name, number in chosen.items()}
+        forms = self._apply(run, path, ways)
         run.codebooks = forms
         rows = [
             self._row(name, asked, increase, taken, forms[name], different.get(name, asked))
@@ -174,18 +176,22 @@ class Quantize:
             return kmeans.KMeans(number)
         return Uniform(number, self.symmetric, self.per, self.scale)
 
-    def _apply(
-        self, run: Run, path: str, chosen: dict[str, int], tried: list[Tried]
-    ) -> dict[str, Quantized]:
+    def _apply(self, run: Run, path: str, ways: Mapping[str, Quantizer]) -> dict[str, Quantized]:
         """Quantise the model, and return the form of each tensor."""
-        ways = {name: self._quantizer(number) for name, number in chosen.items()}
         return quantize_with_(run.model, run.mask, ways)
 
     def _kept(self, run: Run, name: str, weight: Tensor) -> Tensor:
         """Return the positions of a tensor that are coded; without a mask its zeros stay zero."""
-        if run.mask is not None and name in run.mask:
-            return run.mask[name]
-        return self._quantizer(LEAST_BITS).kept(weight)
+        given = entry(run.mask, name)
+        return self._quantizer(LEAST_BITS).kept(weight) if given is None else given
+
+    def _different(self, run: Run, names: Sequence[str]) -> dict[str, int]:
+        """Count the different kept weights: no clustering of a tensor has more clusters."""
+        weights = {name: run.model.get_parameter(name).detach() for name in names}
+        return {
+            name: len(torch.unique(weight[self._kept(run, name, weight)]))
+            for name, weight in weights.items()
+        }
 
     def _row(
         self,
@@ -239,14 +245,3 @@ class Quantize:
         # a rehearsal looks at some tensors only; the others get as many levels as those need
         most = max(chosen.values())
         return {name: chosen.get(name, most) for name in names}, tried
-
-
-def _different(run: Run, names: list[str]) -> dict[str, int]:
-    """Count the different kept weights of every tensor: no clustering of it has more clusters."""
-    weights = dict(run.model.named_parameters())
-    found = {}
-    for name in names:
-        weight = weights[name].detach()
-        keep = run.mask[name] if run.mask is not None and name in run.mask else weight != 0
-        found[name] = len(torch.unique(weight[keep]))
-    return found

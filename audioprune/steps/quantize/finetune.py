@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from torch import Tensor
-
-from audioprune.compress.masks import prunable
-from audioprune.compress.quantize.contract import Quantized, channels_of
+from audioprune.compress.quantize.contract import Quantized, Quantizer, forms_of
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.protocols.work import Work
 from audioprune.ranges import OneOf, Range
-from audioprune.steps.needs import whole
-from audioprune.steps.quantize.choose import Quantize, Tried
+from audioprune.steps.needs import above_zero, whole
+from audioprune.steps.quantize.choose import Quantize
 from audioprune.steps.quantize.straight_through import SharedValues, StraightThrough
 from audioprune.steps.train import (
     check_monitor,
@@ -54,10 +52,7 @@ class FinetuneQuantized(Quantize):
     def __post_init__(self) -> None:
         super().__post_init__()
         whole("epochs", self.epochs, 0)
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ConfigError(
-                f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it"
-            )
+        above_zero("learning_rate", self.learning_rate)
         if self.learn not in LEARNS:
             raise ConfigError(unknown_name("learn", self.learn, LEARNS))
         if self.learn == "values" and self.quantizer != "kmeans":
@@ -82,13 +77,13 @@ class FinetuneQuantized(Quantize):
         if "/" in path:
             drop_checkpoints(run, path)
 
-    def _apply(
-        self, run: Run, path: str, chosen: dict[str, int], tried: list[Tried]
-    ) -> dict[str, Quantized]:
+    def _apply(self, run: Run, path: str, ways: Mapping[str, Quantizer]) -> dict[str, Quantized]:
         """Train with rounded weights, and return the form of each tensor."""
         if not self.epochs:
-            return super()._apply(run, path, chosen, tried)
-        forms, keeps = self._forms(run, chosen)
+            return super()._apply(run, path, ways)
+        forms = forms_of(run.model, run.mask, ways)
+        weights = {name: run.model.get_parameter(name).detach() for name in forms}
+        keeps = {name: self._kept(run, name, weight) for name, weight in weights.items()}
         hook: StraightThrough | SharedValues = StraightThrough(forms, keeps)
         if self.learn == "values":
             hook = SharedValues({name: form.codes for name, form in forms.items()}, keeps)
@@ -96,24 +91,11 @@ class FinetuneQuantized(Quantize):
         outcome = open_fit(run, path, settings, mask=run.mask, hooks=(hook,)).run()
         facts: dict[str, Any] = {"quantizer": self.quantizer, "learn": self.learn}
         run.results.put({**train_row(run, path, outcome, settings), **facts})
-        weights = dict(run.model.named_parameters())
-        for name, form in forms.items():
-            weight = weights[name].detach()
-            forms[name] = form.recoded(weight, self._kept(run, name, weight))
-        return forms
-
-    def _forms(
-        self, run: Run, chosen: dict[str, int]
-    ) -> tuple[dict[str, Quantized], dict[str, Tensor]]:
-        """Return the form of each tensor as it is now, and which of its weights are coded."""
-        forms, keeps = {}, {}
-        weights = dict(run.model.named_parameters())
-        for name in prunable(run.model):
-            weight, quantizer = weights[name].detach(), self._quantizer(chosen[name])
-            keeps[name] = self._kept(run, name, weight)
-            channels = channels_of(run.model, name, quantizer.per)
-            forms[name] = quantizer.quantize(weight, channels, keeps[name])
-        return forms, keeps
+        weights = {name: run.model.get_parameter(name).detach() for name in forms}
+        return {
+            name: forms[name].recoded(weight, self._kept(run, name, weight))
+            for name, weight in weights.items()
+        }
 
     def _settings(self, run: Run) -> Settings:
         return with_numbers(run.settings, self.epochs, self.learning_rate)

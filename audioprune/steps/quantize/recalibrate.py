@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
-from audioprune.metrics import LOWER_IS_BETTER
 from audioprune.protocols import Batch, EpochItems
 from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import Range
@@ -65,13 +64,11 @@ class Recalibrate:
             print(f"{path}: {run.label} has {told}", file=sys.stderr, flush=True)
             run.results.put({**row, "layers": 0, "batches": 0, "remark": told})
             return
-        before = self._measured(run)
-        recalibrate_(run.model, run.task, islice(_batches(run), self.batches))
-        after = self._measured(run)
-        gained = {
-            name: before[name] - after[name] if _falls(name) else after[name] - before[name]
-            for name in before
-        }
+        with Validation(run, self.metrics, self.items) as validation:
+            before = validation.of(run.model)
+            recalibrate_(run.model, run.task, islice(_batches(run), self.batches))
+            after = validation.of(run.model)
+        gained = {name: validation.worse(name, before[name], after[name]) for name in before}
         more = {"layers": layers, "batches": self.batches}
         run.results.put({**row, **more, "before": before, "after": after, "gained": gained})
 
@@ -81,15 +78,6 @@ class Recalibrate:
             return []
         items = 2 * items_of(run, self.items)
         return [Work(TRAINING_STEP, self.batches), Work(VALIDATED_ITEM, items)]
-
-    def _measured(self, run: Run) -> dict[str, float]:
-        with Validation(run, self.metrics, self.items) as validation:
-            return validation.of(run.model)
-
-
-def _falls(metric: str) -> bool:
-    """Tell whether a smaller value of a metric is better."""
-    return metric == LOSS or metric in LOWER_IS_BETTER
 
 
 def _batches(run: Run) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from tiny_runs import config, open_run, rows, start, step
 
 from audioprune import interrupts, packing
 from audioprune.compress.masks import prunable
-from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.errors import ConfigError, DivergedError, InterruptedRun
 from audioprune.experiment.run import Run
 from audioprune.steps import FinetuneQuantized, Prune, Quantize
 from audioprune.steps.quantize.straight_through import StraightThrough
@@ -102,6 +102,13 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     FinetuneQuantized(**GRID, **TUNED).run(run, "parts")
     assert len(seen) == 8
     assert all(torch.equal(value, wanted[name]) for name, value in weights(run).items())
+
+
+def test_what_cannot_be_rounded_is_named_before_the_training(run: Run) -> None:
+    with torch.no_grad():
+        run.model.layers[0].weight[0, 0] = torch.nan
+    with pytest.raises(DivergedError, match=r"^layers\.0\.weight: expected finite weights"):
+        FinetuneQuantized(**GRID, **TUNED).run(run, "quantize")
 
 
 def test_a_pipeline_stores_grids_and_names_them_in_its_rows(tmp_path: Path) -> None:

@@ -20,21 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import tensors_of
 from audioprune.compress.units.trace import layers, math, moves
-from audioprune.compress.units.trace.tape import Tape, tensors_in
+from audioprune.compress.units.trace.tape import FAILS, Tape, tensors_in
 from audioprune.compress.units.trimmed_layers import is_countable
 from audioprune.compress.weight_norm import copy_of
 
 _READS_VALUE = "_local_scalar_dense"  # what if, int(), float() and item() come to
 _TAKES_VALUES = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
-_FAILS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 _RULES = {**math.RULES, **moves.RULES, **layers.RULES}
 
 
@@ -92,7 +83,7 @@ def _run_in_training(
     tape.training, crossed = True, list(tape.atoms.crossed)
     try:
         outputs = _run(twin, tape, args, kwargs)
-    except _FAILS:
+    except FAILS:
         return  # a batch of one has no statistics
     finally:
         tape.atoms.crossed = crossed
@@ -152,7 +143,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._pin_chosen(name, args)
             try:
                 rule(tape, func, args, kwargs, out)
-            except _FAILS:
+            except FAILS:
                 followed = False  # arguments of a form that the rule does not know
         if not followed:
             if labelled:

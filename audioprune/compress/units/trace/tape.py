@@ -19,6 +19,17 @@ from torch.utils._pytree import tree_leaves
 from audioprune.compress.units.trace.atoms import FIXED, Atoms, Ids, Mark
 from audioprune.compress.units.trace.labels import Axis, Flags, Labels
 
+FAILS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a model's own code raises, or a rule, at what it was not written for."""
+
 
 class Tape:
     """Labels of tensors, and where in the model the pass is.

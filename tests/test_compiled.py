@@ -1,4 +1,4 @@
-"""How the kernels are compiled: with a cache on disk where that is possible."""
+"""How kernels are compiled: with a cache on disk where that is possible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from audioprune.optim import kernels
+from audioprune import compiled
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -21,7 +21,7 @@ def test_kernels_are_compiled_without_a_cache_where_no_folder_can_be_written(
             raise RuntimeError("cannot cache function")
         return lambda function: (function, "compiled")
 
-    monkeypatch.setattr(kernels, "njit", njit)
-    assert kernels._compiled(fastmath=True)(abs) == (abs, "compiled")
+    monkeypatch.setattr(compiled, "njit", njit)
+    assert compiled.compiled(fastmath=True)(abs) == (abs, "compiled")
     assert asked[0] == {"cache": True, "nogil": True, "fastmath": True}
     assert asked[1:] == ([] if writable else [{"nogil": True, "fastmath": True}])
