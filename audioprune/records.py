@@ -17,7 +17,15 @@ from typing import Any
 
 from audioprune.errors import CheckpointError
 from audioprune.files import write_atomic, write_json
-from audioprune.plain.sealing import CHECK, checksum, opened, opened_lines, parse, sealed
+from audioprune.plain.sealing import (
+    CHECK,
+    checksum,
+    opened,
+    opened_lines,
+    parse,
+    sealed,
+    was_check,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,6 +88,8 @@ def rows_and_damage(path: Path) -> tuple[list[dict[str, Any]], str]:
         return [], ""
     except OSError as error:
         return [], f"{path.name} cannot be read ({error.strerror or error})"
+    if not text:
+        return [], f"expected {path.name} as it was written, got an empty file"
     rows, damaged = opened_lines(text)
     if not damaged:
         return rows, ""
@@ -126,8 +136,8 @@ def _checked(header: list[str], rows: list[list[str]]) -> list[dict[str, str]]:
         ValueError: A row has another number of cells than the header, or does not fit its
             checksum.
     """
-    if len(set(header)) != len(header):
-        raise ValueError("a column twice")
+    if len(set(header)) != len(header) or any(map(was_check, header)):
+        raise ValueError("another header")
     checks = header[-1:] == [CHECK]
     names = header[:-1] if checks else header
     found = []

@@ -47,7 +47,8 @@ class Results:
         """Add rows or replace those with the same ``key``, and write the file."""
         for row in map(_plain, rows):
             self.rows[row["key"]] = clean({**row, **self.stamp})
-        write_rows(self.path, list(self.rows.values()))
+        if self.rows:
+            write_rows(self.path, list(self.rows.values()))
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind in the order of their first writing."""

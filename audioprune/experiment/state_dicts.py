@@ -115,6 +115,8 @@ def _is_script(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            broken = archive.testzip() if stored else None  # torch itself compares no checksum
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
         raise CheckpointError(
             f"{path}: expected a file that torch.save wrote, got a damaged archive "
@@ -125,7 +127,12 @@ def _is_script(path: Path) -> bool:
         for entry in entries
     ):
         return True
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+    if broken is not None:
+        raise CheckpointError(
+            f"{path}: checksum mismatch in {broken}; the file was damaged after it was written, "
+            f"copy it again"
+        )
+    if not stored:
         raise CheckpointError(
             f"{path}: expected a file that torch.save wrote, got compressed records, which may "
             f"unfold to any size; {_SAVE}"

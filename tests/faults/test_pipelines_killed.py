@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import crashes
 from faults.crashes import Trial, drawn, kill, tear
 from faults.record import record
 from tiny_pipelines import NAMES, pipelines_composed, tiny_pipeline

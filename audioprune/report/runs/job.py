@@ -8,7 +8,6 @@ entries.py.
 from __future__ import annotations
 
 import glob
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
