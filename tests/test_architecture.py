@@ -15,12 +15,15 @@ PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
 BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges", "terminal"}
+BASE |= {"plain", "records"}
 # Kernels are compiled where they are.
 KERNELS = BASE | {"compiled"}
 ALLOWED = {
     "errors": set(),
     "compiled": set(),
-    "files": {"errors"},
+    "files": {"errors", "plain"},
+    "records": {"errors", "files", "plain"},
+    "plain": set(),
     "progress": {"terminal"},
     "terminal": {"errors", "ranges"},
     "interrupts": {"errors", "launch", "progress"},
@@ -29,7 +32,7 @@ ALLOWED = {
     "torchaudio_loader": set(),
     "ranges": set(),
     "schema": {"errors", "metrics", "ranges"},
-    "model_header": {"paths"},
+    "model_header": {"errors", "paths", "plain", "records"},
     "provenance": {"errors", "model_header", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
@@ -89,6 +92,8 @@ LIGHT_ROOMS = {
     "schema",
     "report",
     "files",
+    "plain",
+    "records",
     "errors",
     "progress",
     "interrupts",
