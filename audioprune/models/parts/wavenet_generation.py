@@ -156,7 +156,7 @@ def run_compiled(
     """
     # here, since numba is slow to import and compiling takes seconds
     from audioprune.models.parts import wavenet_kernels as kernels
-    from audioprune.models.parts.wavenet_packing import pack
+    from audioprune.models.parts.wavenet_tiles import pack
 
     packed = pack(model, half)
     fed = start.shape[1] + draws.shape[1] - 1

@@ -1,6 +1,6 @@
 """The compiled loop that draws the samples of a WaveNet, for several rows and on one or two cores.
 
-``draw_rows`` draws classes (B, steps) with weights as of ``wavenet_packing``; ``shared_state``
+``draw_rows`` draws classes (B, steps) with weights as of ``wavenet_tiles``; ``shared_state``
 makes what it works on. What is drawn, and when this loop runs instead of eager steps, is decided
 in ``wavenet_generation``, the only caller. Importing this module imports numba.
 
@@ -18,8 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioprune.compiled import compiled
-from audioprune.models.parts.wavenet_packing import TILE, Floats, Packed
-from audioprune.models.parts.wavenet_products import add_products, tell, wait_for
+from audioprune.models.parts.wavenet_tiles import (
+    TILE,
+    Floats,
+    Packed,
+    add_products,
+    tell,
+    wait_for,
+)
 
 LARGEST = np.float32(30)  # e^-30 is nothing beside 1
 LOG2_E = np.float32(math.log2(math.e))

@@ -11,7 +11,7 @@ from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.parts import wavenet_generation as generation
 from audioprune.models.parts import wavenet_kernels as kernels
-from audioprune.models.parts import wavenet_packing as packing
+from audioprune.models.parts import wavenet_tiles as tiling
 from audioprune.models.wavenet import WaveNet
 
 TINY = {"residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "layers": 6}
@@ -166,18 +166,18 @@ def test_gates_are_exact_to_single_precision():
 def test_tiled_products_are_matrix_products_and_rows_do_not_matter(half):
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(20, 37)).astype(np.float32)
-    tiles = packing._tiled(matrix)
+    tiles = tiling._tiled(matrix)
     assert tiles.shape == (6, 16, 16)
-    words = packing._pairs(tiles) if half else tiles.reshape(6, -1)
+    words = tiling._pairs(tiles) if half else tiles.reshape(6, -1)
     known = torch.from_numpy(matrix).bfloat16().float().numpy() if half else matrix
     inputs = np.zeros((15, 32), np.float32)
     inputs[:, :20] = generator.normal(size=(15, 20))
     outputs, alone = np.ones((15, 48), np.float32), np.ones((15, 48), np.float32)
     flat = inputs.reshape(-1)
-    kernels.add_products(words, 0, 2, 3, flat, 0, 32, outputs.reshape(-1), 0, 48, 15)
+    tiling.add_products(words, 0, 2, 3, flat, 0, 32, outputs.reshape(-1), 0, 48, 15)
     for row in range(15):
         here = row * 32, 32, alone.reshape(-1), row * 48
-        kernels.add_products(words, 0, 2, 3, flat, *here, 48, 1)
+        tiling.add_products(words, 0, 2, 3, flat, *here, 48, 1)
     np.testing.assert_allclose(outputs[:, :37], 1 + inputs[:, :20] @ known, rtol=1e-5, atol=1e-5)
     assert (outputs[:, 37:] == 1).all() and np.array_equal(outputs, alone)
 
