@@ -226,6 +226,7 @@ COMMANDS = (
     ),
     Line("enhance checkpoint=small.apz in=- out=-"),
     Line("apply checkpoint=vad.apz in=talk.wav"),
+    Line("apply checkpoint=vad.apz in=- rate=16000"),
     Line("apply checkpoint=vad.apz in=/audio/speech", (), FOLDERS[:1], slow=True),
     Line(
         "prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
