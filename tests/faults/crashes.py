@@ -18,6 +18,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -78,7 +79,8 @@ def carry_out(
         kill_after_s: Seconds after which it is killed from outside.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told, count = folder.with_name(f"{folder.name}.told"), folder.with_name(f"{folder.name}.count")
+    notes = Path(tempfile.gettempdir())  # its own disk may be full
+    told, count = (notes / f"{os.getpid()}-{what}.txt" for what in ("told", "count"))
     count.unlink(missing_ok=True)
     began = time.monotonic()
     child = os.fork()
