@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from audioprune.errors import OutputError
+from audioprune.plain.sealing import opened_lines, sealed
 
 _POLL_S = 0.5
 _TOUCH_S = 15.0
@@ -109,8 +110,19 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     append_lines(path, [record])
 
 
-def append_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Append JSON records as lines, written to the disk at once."""
+def append_lines(path: Path, records: Sequence[dict[str, Any]], seal: bool = True) -> None:
+    """Append JSON records as lines, written to the disk at once.
+
+    Args:
+        path: The log; missing parent folders are made.
+        records: What is appended.
+        seal: Whether each record gets a checksum, which ``read_lines`` verifies.
+
+    Raises:
+        OutputError: The log cannot be written.
+    """
+    if seal:
+        records = [sealed(json.loads(json.dumps(record))) for record in records]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -125,18 +137,13 @@ def append_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the complete JSON records of a log; an incomplete line is dropped."""
+    """Read the complete JSON records of a log; incomplete and damaged lines are left out.
+
+    So they stand for what was not done yet. Where that is not so, see records.py.
+    """
     if not path.exists():
         return []
-    records = []
-    for line in path.read_bytes().decode("utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records
+    return opened_lines(path.read_bytes().decode("utf-8", errors="replace"))[0]
 
 
 def check_writable(folder: Path, need_bytes: int = 0) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 from audioprune.data.files.audio import (
+    DECODE_ERRORS,
     SEEKABLE_FORMATS,
     AudioInfo,
     decode_error,
@@ -186,7 +187,7 @@ def read_blocks(source: Path, info: AudioInfo, frames: int) -> Iterator[Samples]
                     break
                 count += len(block)
                 yield block
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+    except DECODE_ERRORS as error:
         raise DataError(
             f"{source}: expected a readable audio file, got {decode_error(error)}; replace it"
         ) from error

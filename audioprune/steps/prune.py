@@ -33,7 +33,6 @@ from audioprune.compress.units.weight_groups import GroupKinds
 from audioprune.compress.units.zero import dead_units, zero_units_
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.foreign.trial import example_outputs
-from audioprune.experiment.results import write_csv
 from audioprune.experiment.rows import SparsityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
@@ -41,6 +40,7 @@ from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
 from audioprune.protocols.work import SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, PassedTo, Range
+from audioprune.records import write_csv
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import (

@@ -30,7 +30,7 @@ import torch
 from audioprune import checkpoint
 from audioprune.files import read_lines
 
-CHANGING = re.compile("seconds|latency|waiting|^line$")
+CHANGING = re.compile("seconds|latency|waiting|^line$|^check$")
 """What two equal runs may measure differently is named so."""
 _NOT_COMPARED = (".lock", "status.json", "env.json", ".hydra", "optimization_results.yaml")
 _PRESENT_ONLY = (".index", ".pt", ".pdf")

@@ -25,6 +25,7 @@ from audioprune.errors import DataError, OutputError
 from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
 from audioprune.interrupts import check_stop
 from audioprune.paths import cache_folder
+from audioprune.plain.sealing import parse
 
 Pieces = Mapping[str, Callable[[], np.ndarray]]
 
@@ -195,7 +196,7 @@ class GeneratedFolder:
     def _read_marker(self) -> dict[str, Any]:
         """Return the marker, or nothing when it is damaged."""
         try:
-            marker = json.loads(self._marker.read_text(encoding="utf-8"))
+            marker = parse(self._marker.read_text(encoding="utf-8"))
             parts = (marker.get("recipe"), marker.get("files"))
         except (OSError, ValueError, AttributeError):
             return {}
