@@ -109,6 +109,7 @@ def _as_child(
     code = 99
     try:
         os.setpgid(0, 0)  # what the command starts can be found and ended
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         stream = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
