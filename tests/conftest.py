@@ -30,7 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Draw a part of the examples of Hypothesis by default; `make test-slow` draws all."""
+    """Mark the tests that provoke faults; draw a part of the examples of Hypothesis by default."""
+    from faults.elsewhere import faults_of
+
+    below = Path(__file__).resolve().parent
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(below):
+            file = item.path.relative_to(below).as_posix()
+            if faults := faults_of(file, item.originalname):
+                item.add_marker(pytest.mark.faults(*faults))
     if config.option.markexpr != "not slow":
         return
     functions = {item.obj for item in items if isinstance(item, pytest.Function)}
