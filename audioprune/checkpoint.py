@@ -97,7 +97,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); it is damaged or of "
-            f"another program"
+            f"another program, copy it again or give another file"
         ) from error
     if _digest(tensors, text) != given:
         raise CheckpointError(
