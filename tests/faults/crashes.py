@@ -316,7 +316,7 @@ def _stable(value: Any) -> Any:
 
 
 def differences(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """Return the names of files that differ, are missing or are too many, logs with their lines."""
+    """Return names of files that differ, are missing or are too many, logs with their lines."""
     names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     return [_told(name, found.get(name), wanted.get(name)) for name in names]
 
