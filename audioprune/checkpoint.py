@@ -26,7 +26,7 @@ from audioprune.files import write_atomic
 from audioprune.plain.sealing import parse
 
 _VERSION = 1
-_LONGEST_HEADER = 100 << 20
+_LONGEST_HEADER = 16 << 20  # of more tensors than any model has
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -89,6 +89,11 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); expected a checkpoint file"
         ) from error
+    if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
+        raise CheckpointError(
+            f"{path}: expected a header of at most {_LONGEST_HEADER} bytes, got a longer one; it "
+            f"is damaged or of another program"
+        )
     try:
         tensors = load_tensors(data)
         header = parse(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -97,7 +102,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); it is damaged or of "
-            f"another program"
+            f"another program, copy it again or give another file"
         ) from error
     if _digest(tensors, text) != given:
         raise CheckpointError(

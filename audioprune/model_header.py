@@ -22,7 +22,7 @@ from audioprune.records import read_record
 PACKED_MAGIC = b"\x89APZ"
 PACKED_PREFIX = struct.Struct("<4sHI")
 MAX_HEADER_BYTES = 4 << 20
-_LONGEST_DENSE_HEADER = 100 << 20
+_LONGEST_DENSE_HEADER = 16 << 20
 _RUN = "run.json"
 # Text that most packed headers hold, so that it costs almost nothing; part of format version 1
 COMMON_TEXT = (

@@ -151,7 +151,7 @@ def _config_message(error: BaseException) -> str:
     stripped = [line.strip() for text in texts for line in text.splitlines()]
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
     whole = " ".join(lines)
-    told = _old_report(whole) or _word_report(whole, next(iter(lines), ""))
+    told = _old_report(whole) or _type_report(whole) or _word_report(whole, next(iter(lines), ""))
     told = told or _option_report(whole) or _key_report(whole)
     return told or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
 
@@ -165,6 +165,21 @@ def _word_report(text: str, first: str) -> str:
     if _UNREADABLE.search(text) and (told := quoting.remedy(words, kinds)):
         return told
     return quoting.unresolved(words, first) if _UNRESOLVED.search(text) else ""
+
+
+def _type_report(text: str) -> str:
+    """Say which key cannot take its value, and what it takes."""
+    found = re.search(
+        r"Value '(.*?)' of type '[\w.]+' could not be converted to (\w+).*full_key: ([\w.]+)", text
+    )
+    if not found:
+        return ""
+    value, kind, key = found.groups()
+    verb, words = _command_line()
+    index = read_index()
+    keys = index.keys(verb, words) if index.knows(verb) else {}
+    wanted = keys[key].accepts if key in keys else kind.lower()
+    return f"{key}: expected {wanted}, got {value}; correct the value"
 
 
 def _old_report(text: str) -> str:

@@ -28,8 +28,10 @@ from audioprune.experiment.foreign.trial import require_runs
 from audioprune.experiment.model_io import (
     LoadedModel,
     build_model,
+    existing_file,
     instantiate,
     is_package_model,
+    is_plain_state,
     load_model_file,
 )
 from audioprune.experiment.originals.teacher import give_teacher
@@ -195,7 +197,9 @@ def _load(plain: Config) -> LoadedModel | None:
     if not plain["checkpoint"]:
         return None
     model_config = agreement.complete_model(plain["model"])
-    if not provenance.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
+    file = existing_file(plain["checkpoint"])  # before any corpus is made
+    said = provenance.read_facts(file)
+    if not said and is_plain_state(file) and plain["model"] != model_config:
         data = instantiate(plain["data"])
         with processes().main_first():
             data.prepare()

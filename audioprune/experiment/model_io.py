@@ -289,8 +289,8 @@ def load_model_file(
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
     """
-    path = _existing(path)
-    if _is_plain_state(path):
+    path = existing_file(path)
+    if is_plain_state(path):
         return _load_state_dict(path, model_config)
     state, config, mask, codebooks = _content(path)
     stored = config.get("model") or config.get("model_config") or {}
@@ -323,8 +323,8 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
     """
-    path = _existing(path)
-    if _is_plain_state(path):
+    path = existing_file(path)
+    if is_plain_state(path):
         state, said = read_state_dict(path)
         state = fitting(path, state, model.state_dict(), said)
         _refuse_other_shapes(path, model, state)
@@ -342,7 +342,7 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
     return LoadedModel(restored, stored if plain else {}, task, mask, codebooks)
 
 
-def _existing(path: str | Path) -> Path:
+def existing_file(path: str | Path) -> Path:
     """Return the file that is meant.
 
     Raises:
@@ -362,7 +362,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _is_plain_state(path: Path) -> bool:
+def is_plain_state(path: Path) -> bool:
     """Tell whether another program wrote the file."""
     foreign = path.suffix == ".safetensors" and checkpoint.is_foreign(path)
     return path.suffix in PICKLED or foreign

@@ -40,7 +40,7 @@ class Results:
         self.path = path
         self.stamp = dict(stamp or {})
         self.rows: dict[str, dict[str, Any]] = {
-            row["key"]: row for row in read_rows(path) if "key" in row
+            row["key"]: row for row in read_rows(path) if isinstance(row.get("key"), str)
         }
 
     def put(self, *rows: Row | Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ class Results:
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind in the order of their first writing."""
-        return [row for row in self.rows.values() if row["kind"] == kind]
+        return [row for row in self.rows.values() if row.get("kind") == kind]
 
 
 class BranchResults(Results):

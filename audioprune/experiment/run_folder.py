@@ -33,7 +33,8 @@ def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     """
     known = read_record(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
-        theirs, mine = known.get("config", {}), result_config(plain)
+        theirs, mine = known.get("config"), result_config(plain)
+        theirs = theirs if isinstance(theirs, dict) else {}
         keys = [
             key for key in sorted(set(theirs) | set(mine)) if theirs.get(key) != mine.get(key)
         ] or ["variables of the environment"]

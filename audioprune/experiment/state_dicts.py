@@ -58,7 +58,8 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         Exception
     ) as error:  # torch raises many kinds here; each of them means that the file is not loaded
         raise CheckpointError(
-            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); "
+            f"{path}: contains code or is damaged, not loaded "
+            f"({'no pickle' if isinstance(error, struct.error) else type(error).__name__}); "
             f"expected a plain state dict, {_SAVE}"
         ) from error
     return _find(path, held)

@@ -44,13 +44,22 @@ def compose(text: str) -> yaml.Node | None:
     if len(text) > _LONGEST:
         raise yaml.YAMLError(f"longer than {_LONGEST} characters")
     try:
+        _refuse_deep(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except RecursionError:
-        raise yaml.YAMLError(f"nested deeper than {_DEEPEST} levels") from None
     except (ValueError, LookupError, AttributeError) as error:
         raise yaml.YAMLError(f"a sign that cannot be read ({error})") from error
     _refuse_unbounded(node)
     return node
+
+
+def _refuse_deep(text: str) -> None:
+    """Stop at the first sign that is nested too deeply: to compose such a text takes minutes."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise yaml.YAMLError(f"nested deeper than {_DEEPEST} levels")
 
 
 def _refuse_unbounded(node: yaml.Node | None) -> None:

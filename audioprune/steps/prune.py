@@ -7,6 +7,7 @@ audioprune.compress.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,8 @@ OF_WEIGHTS = ("magnitude", "normalization")
 """Criteria of units that look at weights alone."""
 _WEIGHTS_REMEDY = "take single weights out with pipeline=weights"
 METHODS = ("first_violation", "bisection", "checked_bisection")
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -361,7 +364,17 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
         more=extra,
     )
     run.results.put(row)
+    _warn_of_emptied(path, before, after)
     return removed
+
+
+def _warn_of_emptied(path: str, before: Mask, after: Mask) -> None:
+    """Name the tensors of which nothing is left: what they feed is constant from now on."""
+    had = before.per_tensor()
+    emptied = [name for name, share in after.per_tensor().items() if not share and had.get(name)]
+    if emptied:
+        more = f" and {len(emptied) - 3} more" if len(emptied) > 3 else ""
+        _LOG.warning("%s: no weight is left in %s%s", path, ", ".join(emptied[:3]), more)
 
 
 def _parameters(run: Run) -> int:

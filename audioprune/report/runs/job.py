@@ -171,7 +171,8 @@ def read_job(folder: Path) -> Job:
     state["reason"] = "; ".join(filter(None, reasons))
     items = read_items(folder)
     rows = [
-        {**row, "items": items[key]} if (key := row.get("key")) in items else row for row in rows
+        {**row, "items": items[key]} if (key := str(row.get("key"))) in items else row
+        for row in rows
     ]
     environment, _ = _read_json(folder / "env.json")
     command = _command(str(info.get("verb") or ""), folder)
@@ -289,7 +290,8 @@ def _command(verb: str, folder: Path) -> str:
         words = yaml_text.parse((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return ""
-    told = [word for word in map(str, words or ()) if not word.startswith(("runtime.", "hydra"))]
+    words = words if isinstance(words, list) else []
+    told = [word for word in map(str, words) if not word.startswith(("runtime.", "hydra"))]
     return " ".join(["audioprune", verb, *map(shlex.quote, told)])
 
 
@@ -332,7 +334,8 @@ def _last_of_each_key(rows: list[Any]) -> list[dict[str, Any]]:
     kept: dict[Any, dict[str, Any]] = {}
     for position, row in enumerate(rows):
         if isinstance(row, dict):
-            kept[row.get("key", position)] = row
+            key = row.get("key")
+            kept[key if isinstance(key, str) else position] = row
     return list(kept.values())
 
 
