@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(*GARBAGE)
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write how a test that provokes faults ended, where ``make test-faults`` names a log."""
+    report = yield
+    ended = report.when == "call" or report.outcome != "passed"
+    if ended and "AUDIOPRUNE_FAULT_LOG" in os.environ:
+        from faults.record import write
+
+        faults = [name for mark in item.iter_markers("faults") for name in mark.args]
+        for fault in dict.fromkeys(faults):
+            write({"fault": fault, "test": item.nodeid, "outcome": report.outcome})
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -179,8 +179,8 @@ def _named(reference: Values, estimate: Values, sample_rate: int) -> tuple[str, 
     digest = hashlib.sha256(repr((sample_rate, len(reference))).encode())
     digest.update(reference.data)
     key = digest.hexdigest()
-    digest.update(estimate.data)
-    return key, digest.hexdigest()
+    # 64 bits tell the few pairs apart that are kept, and take half the time of a digest.
+    return key, f"{key} {hash(estimate.tobytes())}"
 
 
 def _clean(reference: Values) -> Clean:

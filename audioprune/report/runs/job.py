@@ -21,6 +21,7 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.experiment.results import read_items
 from audioprune.experiment.rows import QualityRow, Row, SparsityRow, finite_or_none
 from audioprune.files import read_lines
+from audioprune.report.runs.config_keys import flatten, of_today, present_keys, present_row
 from audioprune.report.runs.scales import NO_SCALE, scale_text
 
 R = TypeVar("R", bound=Row)
@@ -190,7 +191,7 @@ def job_of(
         environment: What env.json holds.
         command: The command that makes the same run.
     """
-    config = _present_keys(flatten(info["config"]))
+    config = present_keys(flatten(info["config"]))
     return Job(
         folder=folder,
         name=str(info.get("name") or folder.name),
@@ -203,7 +204,7 @@ def job_of(
         config=config,
         status=str(state["status"]),
         reason=str(state.get("reason") or ""),
-        rows=tuple(map(_present_row, rows)),
+        rows=tuple(map(present_row, rows)),
         corpus=str(_first(rows, "corpus") or config.get("data.name") or ""),
         fingerprint=str(_first(rows, "corpus_fingerprint") or info.get("data_fingerprint") or ""),
         scale_differs=tuple(str(key) for key in info.get("scale_differs") or ()),
@@ -218,7 +219,8 @@ def load_jobs(runs: str | Path | Iterable[str | Path]) -> tuple[Job, ...]:
     jobs: list[Job] = []
     for path in find_runs(runs):
         jobs += read_collected(path) if path.name == COLLECTED else [read_job(path)]
-    return tuple(jobs)
+    known = of_today([job.config for job in jobs])
+    return tuple(replace(job, config=config) for job, config in zip(jobs, known, strict=True))
 
 
 def read_collected(path: Path) -> list[Job]:
@@ -340,40 +342,3 @@ def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
         f"Scale custom: {label} differs from its preset in {', '.join(keys)}."
         for label, keys in told
     )
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration as dotted keys; lists become JSON text."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = (
-                json.dumps(value, sort_keys=True) if isinstance(value, list | Mapping) else value
-            )
-    return flat
-
-
-def _present_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a flat configuration under the keys of today.
-
-    Older runs say ``budget`` for the reach of a regulariser, and for what a ticket counts.
-    """
-    before = "pipeline.budget"
-    if before not in config:
-        return config
-    now = f"pipeline.{_name_of_budget(config[before])}"
-    return {now if key == before else key: value for key, value in config.items()}
-
-
-def _present_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row under the keys of today, as ``_present_keys`` does."""
-    if "budget" not in row:
-        return row
-    now = _name_of_budget(row["budget"])
-    return {now if key == "budget" else key: value for key, value in row.items()}
-
-
-def _name_of_budget(value: Any) -> str:
-    return "counted" if isinstance(value, str) else "reach"
