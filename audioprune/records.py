@@ -45,7 +45,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         value = parse(path.read_text(encoding="utf-8"))
         record = opened(value) if isinstance(value, dict) else None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError):
         record = None
@@ -84,7 +84,7 @@ def rows_and_damage(path: Path) -> tuple[list[dict[str, Any]], str]:
     """Return the good rows of a file, and in words what is wrong with the others."""
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return [], ""
     except OSError as error:
         return [], f"{path.name} cannot be read ({error.strerror or error})"
@@ -122,7 +122,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         with open(path, encoding="utf-8", newline="") as stream:
             header, *rows = list(csv.reader(stream, strict=True))
         return _checked(header, rows)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, csv.Error) as error:
         _LOG.warning("%s is left out: expected the table as it was written, got %s", path, error)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import yaml
+from faults.elsewhere import ELSEWHERE
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -36,3 +38,14 @@ def test_cases_of_a_test_are_counted_and_what_failed_is_said_first() -> None:
     assert len(rows) == 2 + len(faults) == 32
     assert rows[3].endswith("| 9 killed | 1 failed, 1 passed: `a.py` |")
     assert rows[4].endswith("|  | not run |")
+
+
+def test_every_fault_is_provoked_by_a_test_that_exists() -> None:
+    for file, faults in ELSEWHERE.items():
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        for names in faults.values():
+            assert not [name for name in names if f"\ndef {name}(" not in text], file
+    marked = "".join(path.read_text() for path in (ROOT / "tests" / "faults").glob("test_*.py"))
+    provoked = {fault for faults in ELSEWHERE.values() for fault in faults}
+    provoked |= set(re.findall(r'"(C\d+)"', marked))
+    assert provoked == set(yaml.safe_load(reliability_page.FAULTS.read_text(encoding="utf-8")))

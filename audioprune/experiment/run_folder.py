@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
         )
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, threads and the state of the source tree."""
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions of what numbers depend on; to look for them takes a while."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
@@ -64,6 +66,11 @@ def environment() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
+    return versions
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, threads and the state of the source tree."""
     return {
         "audioprune": __version__,
         "python": platform.python_version(),
@@ -73,11 +80,13 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "variables": variables(),
         "git": _git_revision(),
-        "versions": versions,
+        "versions": dict(_versions()),
     }
 
 
+@cache
 def _git_revision() -> str | None:
+    """Return the commit of the code, as it was when this process first asked."""
     here = Path(audioprune.__file__).resolve().parent
     try:
         found = subprocess.run(

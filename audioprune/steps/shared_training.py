@@ -29,7 +29,7 @@ from audioprune.experiment.config_hash import foreign_code, variables
 from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
 from audioprune.experiment.run_folder import read_json
-from audioprune.files import lock_in_turn, write_atomic
+from audioprune.files import drop_leftovers, lock_in_turn, write_atomic
 from audioprune.interrupts import check_stop
 from audioprune.protocols import KeepsState
 from audioprune.records import write_record
@@ -109,6 +109,7 @@ def once(
     outcome = _taken(run, path, folder, facts, training, files)
     if outcome is None:
         with lock_in_turn(folder, lambda told: _say_waiting(path, told), check_stop):
+            drop_leftovers(folder)
             outcome = _taken(run, path, folder, facts, training, files)
             if outcome is None:
                 outcome = _made(run, folder, facts, train, training, files)

@@ -1,4 +1,4 @@
-"""Folders in memory for trials, a disk that can be filled, and a warm process to fork from."""
+"""Folders in memory for trials, disks that can be filled, and a warm process to fork from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from faults.disks import Disk
+from faults.verbs import Given, make_given
 from tiny_pipelines import pipelines_composed, tiny_pipeline
 from tiny_runs import start
 
@@ -31,8 +32,8 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 64 MB of its own, which holds 50 MB when a run begins; root may mount it."""
-    yield from _mounted(tmp_path / "disk", "64m")
+    """A disk of 80 MB of its own, of which a run wants 50 MB free; root may mount it."""
+    yield from _mounted(tmp_path / "disk", "80m")
 
 
 @pytest.fixture
@@ -56,9 +57,25 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("warm")
-    with pytest.MonkeyPatch.context() as patch, pipelines_composed():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_io, "_package_task", lambda task, known=None: task)
-        for name in ("p2_unstructured", "p3_mask"):
-            start(folder / name, tiny_pipeline(name, folder))
-    yield
+        with pipelines_composed():
+            plain = {name: tiny_pipeline(name, folder) for name in ("p2_unstructured", "p3_mask")}
+        for name in plain:
+            start(folder / name, plain[name])
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def given(tmp_path_factory: pytest.TempPathFactory, warm: None) -> Given:
+    """What commands read, made by commands in this process, which then knows all that they do."""
+    folder = tmp_path_factory.mktemp("given")
+    made = make_given(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUDIOPRUNE_CACHE", "cache")
+        patch.chdir(tmp_path_factory.mktemp("first"))
+        for name in ("train", "prune", "enhance"):
+            assert made.command(name)() == 0
+        shutil.move("runs", folder / "runs")
+    return made

@@ -15,8 +15,10 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,16 +28,19 @@ from typing import Any
 import torch
 
 from audioprune import checkpoint
+from audioprune.files import read_lines
 
-CHANGING = re.compile("seconds|latency|waiting")
+CHANGING = re.compile("seconds|latency|waiting|^line$|^check$")
 """What two equal runs may measure differently is named so."""
 _NOT_COMPARED = (".lock", "status.json", "env.json", ".hydra", "optimization_results.yaml")
+_PRESENT_ONLY = (".index", ".pt", ".pdf")
+"""Times of files are in an index; torch and the drawer of PDF write the same in other bytes."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _EVENTS = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.symlink"}
 Command = Callable[[], int]
 """Carries out a command in the current folder and returns its exit code."""
-Disturb = Callable[[str], None]
-"""What happens at the chosen operation, given its path."""
+Disturb = Callable[[str, bool], None]
+"""What happens at the chosen operation, given its path and whether it is a sync."""
 
 
 @dataclass
@@ -74,7 +79,8 @@ def carry_out(
         kill_after_s: Seconds after which it is killed from outside.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    told, count = folder.with_name(f"{folder.name}.told"), folder.with_name(f"{folder.name}.count")
+    notes = Path(tempfile.gettempdir())  # its own disk may be full
+    told, count = (notes / f"{os.getpid()}-{what}.txt" for what in ("told", "count"))
     count.unlink(missing_ok=True)
     began = time.monotonic()
     child = os.fork()
@@ -103,6 +109,7 @@ def _as_child(
     code = 99
     try:
         os.setpgid(0, 0)  # what the command starts can be found and ended
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         stream = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
@@ -127,7 +134,7 @@ def _count(root: str, at: int | None, disturb: Disturb | None) -> list[int]:
     """Count the operations below a folder from now on, in this process and those that it forks."""
     seen, inside, here = [0], [False], os.getcwd()
 
-    def operation(path: Any) -> None:
+    def operation(path: Any, synced: bool = False) -> None:
         if inside[0] or not isinstance(path, str | bytes | os.PathLike):
             return
         place = os.path.join(here, os.fsdecode(path))
@@ -137,7 +144,7 @@ def _count(root: str, at: int | None, disturb: Disturb | None) -> list[int]:
         if seen[0] == at and disturb is not None:
             inside[0] = True
             try:
-                disturb(place)
+                disturb(place, synced)
             finally:
                 inside[0] = False
 
@@ -153,7 +160,7 @@ def _count(root: str, at: int | None, disturb: Disturb | None) -> list[int]:
 
     def sync(handle: Any) -> None:
         number = handle if isinstance(handle, int) else handle.fileno()
-        operation(os.readlink(f"/proc/self/fd/{number}"))
+        operation(os.readlink(f"/proc/self/fd/{number}"), synced=True)
         true_sync(handle)
 
     os.fsync = sync
@@ -161,30 +168,30 @@ def _count(root: str, at: int | None, disturb: Disturb | None) -> list[int]:
     return seen
 
 
-def kill(_: str) -> None:
+def kill(path: str, synced: bool) -> None:
     """End this process as ``kill -9`` does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def tear(path: str) -> None:
-    """End this process with half of the file written; of a log, half of its last line."""
-    if os.path.isfile(path):
+def tear(path: str, synced: bool) -> None:
+    """End this process with half of a file written, where one is; of a log, of its last line."""
+    if synced and os.path.isfile(path):
         size = os.path.getsize(path)
         os.truncate(path, size // 2 if ".tmp." in path else max(0, size - 5))
-    kill(path)
+    kill(path, synced)
 
 
 def signalled(*numbers: int) -> Disturb:
     """Return what sends these signals to the process itself, one after another."""
 
-    def send(_: str) -> None:
+    def send(path: str, synced: bool) -> None:
         for number in numbers:
             os.kill(os.getpid(), number)
 
     return send
 
 
-def limit_files(_: str) -> None:
+def limit_files(path: str, synced: bool) -> None:
     """Let no file grow beyond what is written of it, as a full disk does for any user."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
@@ -209,16 +216,14 @@ class Trial:
     wanted: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        place = self.folder / "trial-straight"
-        self.prepare(self._made(place))
+        place = self._made()
         self.straight = carry_out(self.command, place)
         assert self.straight.code in self.codes, self.straight.text
         self.wanted = contents(place)
 
-    def disturbed(self, name: str, at: int, disturb: Disturb) -> tuple[Path, Ended]:
+    def disturbed(self, at: int, disturb: Disturb) -> tuple[Path, Ended]:
         """Disturb a new trial at an operation; return its folder and how the child ended."""
-        place = self._made(self.folder / f"trial-{name}")
-        self.prepare(place)
+        place = self._made()
         return place, carry_out(self.command, place, at, disturb)
 
     def resume(self, place: Path, *told: object) -> Ended:
@@ -229,43 +234,42 @@ class Trial:
         differing = differences(contents(place), self.wanted)
         assert not differing, (*told, differing)
         left = [path for path in place.rglob("*") if ".tmp." in path.name]
+        left = [path for path in left if "cache" not in path.relative_to(place).parts]
         assert not left, (*told, left)
         return ended
 
-    def kill_at(self, name: str, at: int, disturb: Disturb = kill) -> None:
+    def kill_at(self, at: int, disturb: Disturb = kill) -> None:
         """Kill a trial before an operation, and require the same from the same command."""
-        place, ended = self.disturbed(name, at, disturb)
-        assert ended.code == -signal.SIGKILL, (name, at, ended.text)
-        self.resume(place, name, f"operation {at} of {self.straight.operations}")
+        place, ended = self.disturbed(at, disturb)
+        assert ended.code == -signal.SIGKILL, (at, ended.text)
+        self.resume(place, disturb.__name__, f"operation {at} of {self.straight.operations}")
 
-    def kill_chain(self, name: str, gaps: Iterator[int]) -> int:
+    def kill_chain(self, gaps: Iterator[int]) -> int:
         """Kill each attempt of a trial, until one ends; return the number of kills."""
-        place, kills = self._made(self.folder / f"trial-{name}"), 0
-        self.prepare(place)
-        while True:
-            ended = carry_out(self.command, place, next(gaps), kill)
-            if ended.code != -signal.SIGKILL:
-                break
+        place, kills = self._made(), 0
+        while (ended := carry_out(self.command, place, next(gaps), kill)).code not in self.codes:
+            assert ended.code == -signal.SIGKILL, (kills, ended.text)
             kills += 1
-        assert ended.code in self.codes, ended.text
-        self.resume(place, name, f"{kills} kills")
+        self.resume(place, f"{kills} kills")
         return kills
 
-    def kill_after(self, name: str, seconds: float) -> bool:
+    def kill_after(self, seconds: float) -> bool:
         """Kill a trial after a time; tell whether it was killed."""
-        place = self._made(self.folder / f"trial-{name}")
-        self.prepare(place)
+        place = self._made()
         ended = carry_out(self.command, place, kill_after_s=seconds)
-        self.resume(place, name, f"after {seconds:.2f} s")
+        self.resume(place, f"after {seconds:.2f} s")
         return ended.code == -signal.SIGKILL
 
     def positions(self, count: int, seed: int = 0) -> list[int]:
         """Return operations in equal parts of the whole, one drawn from each."""
         return drawn(self.straight.operations, count, seed)
 
-    @staticmethod
-    def _made(place: Path) -> Path:
+    def _made(self) -> Path:
+        """Make the folder of a trial; all have one name, which files may hold."""
+        place = self.folder / "trial"
+        shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
+        self.prepare(place)
         return place
 
 
@@ -287,7 +291,7 @@ def contents(folder: Path) -> dict[str, str]:
         parts = path.relative_to(folder).parts
         if not path.is_file() or set(parts) & set(_NOT_COMPARED) or ".previous" in path.name:
             continue
-        if any(part.startswith(".jobs") for part in parts):
+        if any(part.startswith(".jobs") or ".tmp." in part for part in parts):
             continue
         found["/".join(parts)] = _held(path)
     return found
@@ -296,8 +300,10 @@ def contents(folder: Path) -> dict[str, str]:
 def _held(path: Path) -> str:
     data = path.read_bytes()
     if path.suffix == ".jsonl":
-        rows = [json.loads(line) for line in data.decode().splitlines()]
+        rows = read_lines(path)  # a line that was cut short counts for nothing
         return "\n".join(json.dumps(_stable(row), sort_keys=True) for row in rows)
+    if path.suffix in _PRESENT_ONLY or path.name == "trials.jsonl":  # that of every attempt
+        return "there"
     if path.name in ("last.safetensors", "state.safetensors"):  # they hold times
         tensors, facts = checkpoint.read(path)
         total = hashlib.sha256(json.dumps(_stable(facts), sort_keys=True).encode())
@@ -316,7 +322,7 @@ def _stable(value: Any) -> Any:
 
 
 def differences(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """Return names of files that differ, are missing or are too many, logs with their lines."""
+    """Return the names of files that differ, are missing or too many; logs with their lines."""
     names = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
     return [_told(name, found.get(name), wanted.get(name)) for name in names]
 

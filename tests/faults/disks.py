@@ -18,7 +18,7 @@ class Disk:
 
     folder: Path
 
-    def fill(self, _: str = "") -> None:
+    def fill(self, path: str = "", synced: bool = False) -> None:
         """Leave no byte free."""
         free = os.statvfs(self.folder)
         with open(self.folder / "ballast", "wb") as stream:
@@ -28,7 +28,7 @@ class Disk:
         """Take away what filled it."""
         (self.folder / "ballast").unlink()
 
-    def close(self, _: str = "") -> None:
+    def close(self, path: str = "", synced: bool = False) -> None:
         """Let nothing be written any more; files that are open for it keep that from happening."""
         self._remount("ro")
 
