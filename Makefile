@@ -11,7 +11,7 @@ KEEP   := PYTHONDONTWRITEBYTECODE= $(BIN)/python
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo small results test test-slow audit mutants scale gpu-check bench bench-full shrink schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
+.PHONY: help install demo small results test test-slow test-faults audit mutants scale gpu-check bench bench-full shrink schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,6 +41,12 @@ test: install ## the default test suite, on all cores
 
 test-slow: install ## every test, the long ones too
 	$(KEEP) -m pytest -n auto --dist worksteal -m "slow or not slow"
+
+test-faults: install ## the tests that provoke faults: kill -9, full disks, damaged files (under 15 minutes); writes docs/reliability.md
+	@mkdir -p $(RUNS) && rm -f $(FAULT_LOG)
+	AUDIOPRUNE_FAULT_LOG=$(FAULT_LOG) $(KEEP) -m pytest -n auto --dist worksteal --assert=plain -m faults
+	$(BIN)/python scripts/reliability_page.py $(FAULT_LOG)
+FAULT_LOG = $(abspath $(RUNS))/faults.jsonl
 
 audit: install ## tiny runs of all four papers, whose printed numbers are computed a second time (minutes)
 	scripts/audit_runs.sh $(APRUNE) $(RUNS)/audit reports/audit

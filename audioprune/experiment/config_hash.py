@@ -112,6 +112,17 @@ def known_before(group: str, value: Any) -> Any:
     return _without_later(value, _LATER.get(group, {}))
 
 
+def added_key(key: str) -> tuple[bool, Any]:
+    """Tell whether a dotted key was added later, and the value that stands for what was before.
+
+    A step of a pipeline that has the same argument as the pipeline counts as it.
+    """
+    group, _, rest = key.partition(".")
+    name = rest.rpartition(".")[2]
+    later = _LATER.get(group, {})
+    return name in later, later.get(name)
+
+
 def _without_later(value: Any, later: dict[str, Any]) -> Any:
     """Return a part of a configuration without added keys that change nothing, at any depth."""
     if not isinstance(value, dict) or not later:

@@ -162,11 +162,13 @@ def _checked(path: str | Path, format: str, int8: Sequence[str]) -> Path:
 
 
 def _no_executorch() -> str:
-    version = ".".join(torch.__version__.split(".")[:2])
+    """Say which release goes with the installed torch; 1.0 went with 2.9, and so on from there."""
+    major, minor = (int(each) for each in torch.__version__.split(".")[:2])
+    pair = f"executorch 1.{minor - 9}" if major == 2 and minor >= 9 else "an older executorch"
     return (
-        f"format=executorch: expected an executorch built for torch {version}, which is not part "
-        f"of this package; its releases name the torch they go with (1.3 goes with 2.12): install "
-        f"a pair, or use format=onnx"
+        f"format=executorch: expected one of {', '.join(FORMATS)}, got one that needs a package "
+        f"for one torch alone, which is not part of this one ({pair} goes with torch "
+        f"{major}.{minor}); lower torch.export's graph with that package, or use format=onnx"
     )
 
 

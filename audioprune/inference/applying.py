@@ -83,9 +83,8 @@ class Applier:
             values = self._passed(path, info.frames / info.sample_rate)
         if not bool(torch.isfinite(values).all()):
             raise DivergedError(f"{path}: expected finite outputs, got NaN or infinity")
-        return [
-            self._row(path, number, each, len(values)) for number, each in enumerate(values.cpu())
-        ]
+        rows = enumerate(values.cpu())
+        return [self.row(str(path), number, each, len(values) > 1) for number, each in rows]
 
     def _passed(self, path: Path, duration_s: float) -> Tensor:
         """Return what the network makes of a recording, frames by values (N, K)."""
@@ -93,12 +92,21 @@ class Applier:
         if not np.isfinite(samples).all():
             raise DataError(f"{path}: expected finite samples, got NaN or infinity; repair it")
         mono = resample(mixdown(samples.T), rate, self.front.sample_rate).astype(np.float32)
-        audio = torch.from_numpy(mono)[None].to(device_of(self.model))
-        inputs = self.front.inputs(self.model, {"audio": audio, "noisy": audio, "clean": audio})
-        found = named_outputs(self.model(inputs))
-        return self._table(self._chosen(found), len(inputs), duration_s)
+        return self.values_of(torch.from_numpy(mono)[None], duration_s)
 
-    def _chosen(self, found: Mapping[str, Tensor]) -> Tensor:
+    def values_of(self, audio: Tensor, duration_s: float) -> Tensor:
+        """Return what the network makes of a whole waveform (1, T), frames by values (N, K)."""
+        audio = audio.to(device_of(self.model))
+        inputs = self.front.inputs(self.model, {"audio": audio, "noisy": audio, "clean": audio})
+        return self._table(self.chosen(self.model(inputs)), len(inputs), duration_s)
+
+    def chosen(self, outputs: Any) -> Tensor:
+        """Return the output that is told, of all that the network returned.
+
+        Raises:
+            ConfigError: There are several and none is named.
+        """
+        found = named_outputs(outputs)
         if self.output is None and len(found) == 1:
             return next(iter(found.values()))
         if self.output is None or self.output not in found:
@@ -123,11 +131,22 @@ class Applier:
         axis = costed.time_dim - 1 if costed and 0 < costed.time_dim <= one.dim() else 0
         return one.movedim(axis, 0).flatten(1)
 
-    def _row(self, path: Path, number: int, values: Tensor, count: int) -> Row:
-        row: Row = {"file": str(path)}
-        if count > 1 and isinstance(self.model, Costed):
+    def row(self, name: str, number: int, values: Tensor, of_several: bool) -> Row:
+        """Return what is told of a frame.
+
+        Args:
+            name: Of the recording.
+            number: Of the frame, from 0.
+            values: Its values (K,).
+            of_several: Whether the recording has several frames.
+
+        Raises:
+            ConfigError: There are more or fewer names than values.
+        """
+        row: Row = {"file": name}
+        if of_several and isinstance(self.model, Costed):
             row["time_s"] = round(number / self.model.frames_per_second, 6)
-        elif count > 1:
+        elif of_several:
             row["frame"] = number
         names = self.names or tuple(map(str, range(len(values))))
         if len(names) != len(values):
@@ -154,6 +173,7 @@ def load_applier(
     task: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     rate: int | None = None,
+    heard: int | None = None,
     top: int | None = None,
     names: Sequence[str] = (),
     output: str | None = None,
@@ -166,7 +186,8 @@ def load_applier(
         model: The user's own class, which a file may name then, or that of a state dict.
         task: Target and arguments of the task; None for that of the file, which may have none.
         data: Corpus of a classifier in the place of what its file says of features and classes.
-        rate: Sample rate of the network in Hz, where neither task nor model says it.
+        rate: Sample rate of the network in Hz.
+        heard: Sample rate of what it is to hear, which is taken where nothing says its own.
         top: See `Applier`; None takes 3 for a classifier.
         names: See `Applier`; empty takes those of the file or the corpus.
         output: See `Applier`.
@@ -190,7 +211,7 @@ def load_applier(
     if corpus is not None:
         known = corpus.class_names()
         names, top = names or known, top or min(3, len(known))
-    wanted = rate or _rate_of(built) or _rate_of(network)
+    wanted = rate or _rate_of(built) or _rate_of(network) or heard
     if not wanted:
         raise ConfigError(
             f"{checkpoint}: expected the sample rate of the network, got none; give rate=HZ"

@@ -97,7 +97,7 @@ class Enhancer:
         count = 0
         for block in blocks:
             if resampler is None:
-                resampler = _Resampler(sample_rate, self.sample_rate, block.shape[1], FILES)
+                resampler = Resampler(sample_rate, self.sample_rate, block.shape[1], FILES)
             made = resampler.push(block)
             power, count = power + np.square(made, dtype=np.float64).sum(0), count + len(made)
         if resampler is not None:
@@ -146,8 +146,8 @@ class EnhancedStream:
     ) -> None:
         self._stream, self._device, self.channels = stream, device, channels
         own, models = rates
-        self._inward = _Resampler(own, models, channels, quality)
-        self._outward = _Resampler(models, own, channels, quality)
+        self._inward = Resampler(own, models, channels, quality)
+        self._outward = Resampler(models, own, channels, quality)
         self._given = self._returned = 0
 
     @torch.inference_mode()
@@ -182,7 +182,7 @@ class EnhancedStream:
         return found
 
 
-class _Resampler:
+class Resampler:
     """Samples (T, C) of one rate in, of another out; the same samples where the rates are."""
 
     def __init__(self, from_rate: int, to_rate: int, channels: int, quality: str) -> None:

@@ -7,6 +7,7 @@ file, and how a damaged one is recognised, is decided in container.py.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
@@ -39,6 +40,8 @@ GRIDS: tuple[Kind, ...] = ("grid", "sparse-grid")
 
 MAX_NAME = 512
 """Most characters of the name of a tensor."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a pair of UTF-16, which JSON can spell and no text can hold."""
 _MAX_AXES = 16
 _DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
@@ -98,7 +101,7 @@ def record_of(row: Any) -> Record:
     if not isinstance(row, list) or len(row) != len(fields(Record)):
         raise BadStream("a record has the wrong fields")
     name, shape, dtype, kind, masked, levels, coded, raw = row
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or _HALF.search(name):
         raise BadStream("a tensor has a bad name")
     if (
         not isinstance(shape, list)

@@ -326,17 +326,20 @@ class ApplyRoot:
 
     Attributes:
         checkpoint: Model file or run folder.
-        input: A file or a folder; ``in=`` is the same.
-        out: A table that ends in .csv or .json, of all files; null prints it. Anything else is a
-            folder, with a table for every file.
+        input: A file, a folder, or ``-`` for raw samples on a pipe; ``in=`` is the same.
+        out: A table that ends in .csv or .json, of all files; null or ``-`` prints it. Anything
+            else is a folder, with a table for every file.
         top: How many of the largest values are told, with their names; null for 3 of a classifier,
             and for all values of other networks.
         names: File with the names of the values, one a line; null for those of the corpus.
         output: Name or number of the output, where the network returns several.
-        rate: Sample rate of the network in Hz, where neither task nor model says it.
+        rate: Sample rate of raw samples in Hz; with files that of the network, where neither task
+            nor model says it.
         format: Form of the tables in a folder, and of what is printed.
         jobs: Processes that share the files of a folder.
         overwrite: Whether files that are there already are replaced.
+        pcm: Coding of raw samples.
+        channels: Interleaved channels of raw samples.
         task, data, model: Chosen by ``group=option``; see the groups.
     """
 
@@ -350,6 +353,8 @@ class ApplyRoot:
     format: Annotated[str, OneOf("csv", "json")] = "csv"
     jobs: Annotated[int, Range(1, 256)] = 1
     overwrite: bool = False
+    pcm: Annotated[str, OneOf("s16le", "f32le")] = "s16le"
+    channels: Annotated[int, Range(1, 64)] = 1
     task: Any = None
     data: Any = None
     model: Any = None

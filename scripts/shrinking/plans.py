@@ -18,6 +18,7 @@ _SPEECH = (
     "data.test_snr_db=[10]",
 )
 _NOTES = ("data=synthetic_notes", "data.duration_s=0.5", "data.segment_s=0.08")
+_FEW_NOTES = (*_NOTES, "data.instruments=2")  # a second of it is 141 G multiplications
 _TUNED = (
     "training.batch_size=8",
     "training.schedule=linear",
@@ -52,9 +53,11 @@ class Network:
         larger_is_better: Whether a larger score is better.
         drop: How much worse than the original's the score may be.
         embedded: Options that choose the embedded corpus.
-        needs_labels: Whether the embedded corpus is used in any case, for its labels.
+        needs_labels: Whether the embedded corpus is used in any case, for its labels. Of voices a
+            folder says whose they are.
         options: Further options of every command.
         forms: What is tried.
+        folder: Further options where the audio is a folder.
     """
 
     title: str
@@ -65,6 +68,7 @@ class Network:
     needs_labels: bool
     options: Sequence[str]
     forms: Sequence[Form] = field(default_factory=tuple)
+    folder: Sequence[str] = ()
 
     def data(self, audio: str | None) -> Sequence[str]:
         """Return the options that choose the audio: a folder, else the embedded corpus."""
@@ -76,6 +80,7 @@ class Network:
             "data.segment_s=3",
             "data.valid_segments=40",
             "data.test_segments=160",
+            *self.folder,
         )
 
 
@@ -151,23 +156,28 @@ NETWORKS = {
         False,
         0.01,
         _SPEECH,
-        True,
-        (*_TUNED, "task.signal=both"),
-        (_quantized(256), _pruned(0.5, 8, 0.0003, "pipeline.levels=32"), _trimmed(0.5, 10, 0.001)),
+        False,
+        _TUNED,
+        (
+            _quantized(256),
+            _quantized(64),
+            _pruned(0.5, 6, 0.0005, "pipeline.levels=32"),
+            _trimmed(0.5, 8, 0.001),
+        ),
+        ("data.train_segments=128", "data.fractions=[0.5,0.1,0.4]"),
     ),
     "crepe_full": Network(
         "Pitch (CREPE full)",
         "pitch_within_50_cents",
         True,
         0.005,
-        _NOTES,
+        _FEW_NOTES,
         True,
         _TUNED,
         (
             _quantized(16),
-            _pruned(0.8, 4, 0.0001, "pipeline.levels=16"),
-            _pruned(0.9, 8, 0.0001, "pipeline.levels=16"),
-            _trimmed(0.5, 8, 0.0003),
+            _pruned(0.9, 3, 0.0002, "pipeline.levels=16"),
+            _trimmed(0.5, 3, 0.0005),
         ),
     ),
 }

@@ -135,7 +135,7 @@ def test_an_operator_without_onnx_form_is_named_with_its_layer(tmp_path):
     [
         ("m.onnx", {"format": "onx"}, "closest: onnx"),
         ("m.pt", {}, "ends in .onnx, got '.pt'"),
-        ("m.pte", {"format": "executorch"}, "executorch built for torch"),
+        ("m.pte", {"format": "executorch"}, r"\(executorch 1\.\d+ goes with torch 2\.\d+\)"),
         ("m.pt", {"format": "torchscript", "int8": ["static"]}, "int8: expected nothing with"),
         ("m.onnx", {"int8": ["both"]}, "int8: expected one of dynamic, static"),
     ],

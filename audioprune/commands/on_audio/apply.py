@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from audioprune import provenance
+from audioprune.commands.messages import say
 from audioprune.data.files.audio import find_audio
 from audioprune.errors import AudiopruneError, ConfigError, DataError, InterruptedRun, OutputError
 from audioprune.experiment import agreement
@@ -19,6 +21,8 @@ from audioprune.experiment.config_hash import plain_values
 from audioprune.files import sha256, sha256_file, write_atomic
 from audioprune.inference.applying import Applier, Row, as_csv, load_applier, read_names
 from audioprune.inference.folders import Plan, Work, summary, work_through
+from audioprune.inference.pipes import Raw
+from audioprune.inference.telling import hearing_of, tell_pipe
 from audioprune.interrupts import check_stop, graceful
 from audioprune.paths import model_file
 from audioprune.training.devices import chosen_device
@@ -67,10 +71,14 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
         DataError: Some files could not be read; the others are in the table.
     """
     plain = provenance.effective(plain_values(config), overrides)
+    if plain["out"] == "-":
+        plain = {**plain, "out": None}
     request = _request(plain, overrides)
     out = plain["out"]
     with graceful():
-        if out and Path(out).suffix not in TABLES:
+        if plain["input"] == "-":
+            _from_pipe(plain, request)
+        elif out and Path(out).suffix not in TABLES:
             _into_folder(plain, request)
         else:
             _into_table(plain, request)
@@ -79,14 +87,16 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
 def _request(plain: dict[str, Any], overrides: Sequence[str]) -> Request:
     if not plain["checkpoint"] or not plain["input"]:
         raise ConfigError(
-            f"expected checkpoint=FILE and in=FILE or FOLDER, got {plain['checkpoint'] or 'none'} "
+            "expected checkpoint=FILE and in=FILE, FOLDER or -, got "
+            f"{plain['checkpoint'] or 'none'} "
             f"and {plain['input'] or 'none'}; give both"
         )
     task = plain["task"]
     named = provenance.touches(overrides, "data")
     parts = {"model": plain["model"], "data": plain["data"] if named else None}
     parts["task"] = agreement.complete_task(task) if task else None
-    told = {key: plain[key] for key in ("rate", "top", "output")}
+    told = {key: plain[key] for key in ("top", "output")}
+    told["heard" if plain["input"] == "-" else "rate"] = plain["rate"]
     told["names"] = read_names(plain["names"])
     threads = plain["runtime"]["threads"] or len(os.sched_getaffinity(0))
     device = str(chosen_device(plain["runtime"]["device"]))
@@ -146,6 +156,38 @@ def _into_folder(plain: dict[str, Any], request: Request) -> None:
     if outcome.failed:
         first = outcome.failed[0]
         raise DataError(f"{len(outcome.failed)} files could not be read; the first: {first}")
+
+
+def _from_pipe(plain: dict[str, Any], request: Request) -> None:
+    """Print rows of raw samples while they come, JSON one object a line."""
+    if plain["out"]:
+        raise ConfigError(
+            f"expected out=- for a pipe of raw samples, got out={plain['out']}; rows are printed: "
+            f"give > {plain['out']} to keep them"
+        )
+    raw = Raw(plain["pcm"], plain["rate"] or 0, plain["channels"])
+    applier = request.applier()
+    hearing = hearing_of(applier)
+    say(f"{type(applier.model).__name__} is told {hearing.what}")
+    seconds = tell_pipe(applier, hearing, raw, sys.stdin.buffer, _teller(request.format))
+    say(f"{seconds:.1f} s of audio")
+
+
+def _teller(kind: str) -> Callable[[Row], None]:
+    """Return what prints a row at once, the first of a table below its head."""
+    begun = False
+
+    def tell(row: Row) -> None:
+        nonlocal begun
+        text = json.dumps(row) + "\n" if kind == "json" else as_csv([row])
+        skipped = begun and kind == "csv"
+        begun = True
+        try:
+            print(text.partition("\n")[2] if skipped else text, end="", flush=True)
+        except BrokenPipeError as error:
+            raise OutputError("the program that reads the output has ended") from error
+
+    return tell
 
 
 def _begin(request: Request) -> Work:

@@ -15,6 +15,8 @@ from audioprune.report.runs.job import Job
 # What changes from job to job without changing what is measured. A seed is what the mean runs
 # over.
 _VOLATILE = frozenset({"seed", "runtime", "hydra", "checkpoint", "name", "hash", "verb"})
+# the network that a run imitates is, like its checkpoint, that of its seed
+_TEACHERS = frozenset({"task.teacher", "task.teacher_sha256"})
 _TOLD_ELSEWHERE = frozenset({"model", "model.name", "pipeline", "pipeline.name", "scale"})
 
 
@@ -35,7 +37,7 @@ def _is_volatile(key: str, jobs: list[Job]) -> bool:
     parts = key.split(".")
     if parts[-1] == "seed":
         return all(job.config[key] == job.seed for job in jobs if key in job.config)
-    return parts[0] in _VOLATILE or parts[-1] == "name"
+    return parts[0] in _VOLATILE or parts[-1] == "name" or key in _TEACHERS
 
 
 def differences(jobs: Iterable[Job]) -> tuple[str, ...]:

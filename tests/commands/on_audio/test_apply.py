@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from made_enhancers import recording
 from omegaconf import OmegaConf
 
@@ -89,3 +90,24 @@ def test_both_verbs_tell_their_outputs_apart() -> None:
         more = {"block_s": 1.0, "resample": True, "overwrite": False}
         assert told != enhance.Request(**same, **options, **more).made_by()
     assert apply.LOG != enhance.LOG
+
+
+def test_a_pipe_is_told_row_by_row(
+    run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples, _ = soundfile.read("all/a.wav", dtype="int16")
+    Path("raw").write_bytes(samples.tobytes())
+    expected = list(csv.DictReader(run(input="all/a.wav").splitlines()))
+    for form in ("csv", "json"):
+        with open("raw") as source:
+            monkeypatch.setattr("sys.stdin", source)
+            text = run(input="-", out="-", rate=16000, format=form)
+        lines = text.splitlines()
+        rows = list(csv.DictReader(lines)) if form == "csv" else [json.loads(row) for row in lines]
+        assert [row["file"] for row in rows] == ["-"] * 4
+        values = [float(row["value"]) for row in rows]
+        assert values == pytest.approx([float(row["value"]) for row in expected], abs=1e-5)
+    with pytest.raises(ConfigError, match="give > table.csv to keep them"):
+        run(input="-", out="table.csv", rate=16000)
+    with pytest.raises(ConfigError, match="expected rate=HZ"):
+        run(input="-")

@@ -23,3 +23,11 @@ def test_every_layer_is_explained() -> None:
 def test_without_sets_every_layer_has_a_reason() -> None:
     entries = explain_units(nn.Sequential(nn.Linear(3, 6)), [])
     assert [each.reason for each in entries] == ["no unit set names it"]
+
+
+def test_a_convolution_of_one_channel_says_so_and_not_that_it_has_a_kernel() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 1, 3))
+    found = unit_sets_of(model, torch.ones(1, 2, 9))
+    assert explain_units(model, found.sets, found.left_out)[1].reason == (
+        "it has a single output, which stays"
+    )

@@ -54,6 +54,14 @@ def test_jobs_are_joined_over_seeds_only(make_run) -> None:
     ]
 
 
+def test_what_a_network_imitates_is_that_of_its_seed(make_run) -> None:
+    for seed in (0, 1):
+        teacher = {"name": "imitate", "teacher": f"{seed}.pt", "teacher_sha256": str(seed)}
+        run = make_run(str(seed), seed=seed, task=teacher)
+    jobs = load_jobs(run.folder.parent)
+    assert differences(jobs) == () and [len(group) for group in join_seeds(jobs)] == [2]
+
+
 def test_one_seed_never_enters_a_mean_twice(make_run) -> None:
     for name, seed, checkpoint in (("a", 0, "x"), ("b", 1, "x"), ("c", 0, "y"), ("d", 1, "y")):
         make_run(name, seed=seed, checkpoint=checkpoint)

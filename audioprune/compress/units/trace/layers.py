@@ -15,6 +15,8 @@ from audioprune.compress.units.trace.labels import Axis, Labels
 from audioprune.compress.units.trace.moves import Rule
 from audioprune.compress.units.trace.tape import Tape, tensors_in
 
+KERNEL = "it is the axis of a kernel"
+
 
 def _contract(
     tape: Tape, one: Labels, first: Axis | None, other: Labels, second: Axis | None
@@ -102,7 +104,7 @@ def _convolution(
     x, w = tape.get(given), tape.get(weight)
     for axis in w.axes[2:]:
         if axis is not None:
-            tape.atoms.pin(axis.ids, "it is the axis of a kernel")
+            tape.atoms.pin(axis.ids, KERNEL)
     source, target = (w.axes[0], w.axes[1]) if transposed else (w.axes[1], w.axes[0])
     if groups == 1:
         _contract(tape, x, x.axes[1], w, source)

@@ -24,6 +24,7 @@ from audioprune.compress.units.trace.atoms import (
     classes,
     reasons_of,
 )
+from audioprune.compress.units.trace.layers import KERNEL
 from audioprune.compress.units.trace.tape import Tape
 
 Signature = tuple[tuple[int, int], ...]  # (number of a tensor's axis, positions of one unit)
@@ -218,7 +219,7 @@ def _reason(atoms: Atoms, found: Ids, told: Mapping[int, str], names: list[str])
                     return told[root]
     own = [ids for (name, _), ids in atoms.own.items() if name in names]
     for root in found[np.concatenate(own)].tolist() if own else ():
-        if root in told:
+        if told.get(root, KERNEL) != KERNEL:  # that one is true of every convolution
             return told[root]
     return (
         "it has a single output, which stays" if own else "it has no weights of several positions"
