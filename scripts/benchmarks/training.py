@@ -1,7 +1,7 @@
 """How many seconds of audio does one core learn from in a second, for each network? ``ITEM``.
 
 Networks have the widths of the papers, inputs are made, and a step is a forward pass, the mean
-square of all outputs, a backward pass and Adam.
+square of all outputs less one, a backward pass and Adam.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def stepping(
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             outputs = [each for each in tree_leaves(model(*arguments)) if isinstance(each, Tensor)]
-        real = [each.float().square().mean() for each in outputs if each.is_floating_point()]
+        real = [(each.float() - 1).square().mean() for each in outputs if each.is_floating_point()]
         loss = torch.stack(real).sum()
         loss.backward()
         optimiser.step()
@@ -86,7 +86,7 @@ def alike(mine: list[float], other: list[float]) -> str:
     """Say how far the loss curves are apart."""
     count = min(len(mine), len(other))
     apart = max(abs(a / b - 1) for a, b in zip(mine[:count], other[:count], strict=True))
-    if not apart < 0.05:
+    if not apart < 0.25:
         raise Unequal(f"the loss differs by {apart:.1%} within {count} steps")
     return f"the loss differs by {apart:.1%} within {count} steps"
 
@@ -128,8 +128,9 @@ def features(run: Run) -> Iterator[Row]:
         yield from run.against(
             f"features of a scene of {made.duration_s:g} s, from disk",
             lambda: FeatureStore(made, folder).get(path, "0" * 64),
-            {"computed": Peer(lambda: made.of_file(path), at_least(5))},
+            {"computed": Peer(lambda: made.of_file(path), at_least(5), loops=5)},
             check=same_features,
+            loops=5,
             unit="ms",
             turns=3,
         )
@@ -200,9 +201,10 @@ ITEM = Item(
     title="Training",
     about=(
         "Seconds of audio that one core trains on in a second: forward and backward pass of the "
-        "mean square of the outputs, and fused Adam, on random inputs in memory, so that nothing "
-        "waits for data. bfloat16 is autocast, as `precision: bf16` trains. The loss curves are "
-        "compared step by step."
+        "mean square of the outputs less one, and fused Adam, on random inputs in memory, so that "
+        "nothing waits for data. bfloat16 is autocast, as `precision: bf16` trains. The loss "
+        "curves are compared step by step: rounding moves those of normalised networks on few "
+        "examples most."
     ),
     rows=rows,
     why=(
