@@ -53,9 +53,11 @@ static inline float ap_at(const ap_weight *w, size_t row, size_t i) {
     }                                                     \
   } while (0)
 
-static inline float ap_dot(const ap_weight *w, size_t row, const float *x, size_t n) {
+/* The n values of a row from the place first on, times x. */
+static inline float ap_dot_from(const ap_weight *w, size_t row, size_t first, const float *x,
+                                size_t n) {
   float sums[AP_SUMS] = {0.0f}, sum;
-  size_t i, j, first = row * n, whole = n - n % AP_SUMS;
+  size_t i, j, whole = n - n % AP_SUMS;
   int zero = w->zero ? w->zero[row] : 0;
   if (!w->codes) {
     const float *values = w->values + first;
@@ -74,6 +76,10 @@ static inline float ap_dot(const ap_weight *w, size_t row, const float *x, size_
   }
   sum = ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
   return w->scale ? sum * w->scale[row] : sum;
+}
+
+static inline float ap_dot(const ap_weight *w, size_t row, const float *x, size_t n) {
+  return ap_dot_from(w, row, row * n, x, n);
 }
 
 static inline float ap_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
@@ -290,9 +296,43 @@ static inline size_t ap_end(size_t pad, size_t shift, size_t stride, size_t size
   return end < n ? end : n;
 }
 
+/* A convolution with one result for each channel, as of a step: products with the patch that it
+   sees, which is gathered part by part. */
+#define AP_PART 64
+static inline void ap_conv_once(float *to, const float *x, const ap_weight *w, const float *bias,
+                                const ap_conv *s) {
+  size_t out = s->out / s->groups, area = s->kernel_height * s->kernel_width, z, o, i, start;
+  size_t n = s->in / s->groups * area, plane = s->height * s->width;
+  for (z = 0; z < s->batch * s->groups; z++) {
+    const float *group = x + z * (s->in / s->groups) * plane;
+    size_t base = z % s->groups * out;
+    for (o = 0; o < out; o++) to[z * out + o] = bias ? bias[base + o] : 0.0f;
+    for (start = 0; start < n; start += AP_PART) {
+      size_t count = n - start < AP_PART ? n - start : AP_PART;
+      float part[AP_PART];
+      for (i = 0; i < count; i++) {
+        size_t at = (start + i) % area;
+        size_t row = at / s->kernel_width * s->dilation_height;
+        size_t column = at % s->kernel_width * s->dilation_width;
+        int within = row >= s->pad_height && row - s->pad_height < s->height &&
+                     column >= s->pad_width && column - s->pad_width < s->width;
+        part[i] = within ? group[(start + i) / area * plane + (row - s->pad_height) * s->width +
+                                 column - s->pad_width]
+                         : 0.0f;
+      }
+      for (o = 0; o < out; o++)
+        to[z * out + o] += ap_dot_from(w, base + o, (base + o) * n + start, part, count);
+    }
+  }
+}
+
 static inline void ap_conv2d(float *to, const float *x, const ap_weight *w, const float *bias,
                              const ap_conv *s) {
   size_t in = s->in / s->groups, out = s->out / s->groups, z, o, i, y, c, kh, kw;
+  if (s->out_height * s->out_width == 1) {
+    ap_conv_once(to, x, w, bias, s);
+    return;
+  }
   for (z = 0; z < s->batch; z++)
     for (o = 0; o < s->out; o++) {
       const float *group = x + (z * s->in + o / out * in) * s->height * s->width;
