@@ -298,12 +298,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def _held(path: Path) -> str:
+    if path.suffix in _PRESENT_ONLY or path.name == "trials.jsonl":  # that of every attempt
+        return "there"
     data = path.read_bytes()
     if path.suffix == ".jsonl":
         rows = read_lines(path)  # a line that was cut short counts for nothing
         return "\n".join(json.dumps(_stable(row), sort_keys=True) for row in rows)
-    if path.suffix in _PRESENT_ONLY or path.name == "trials.jsonl":  # that of every attempt
-        return "there"
     if path.name in ("last.safetensors", "state.safetensors"):  # they hold times
         tensors, facts = checkpoint.read(path)
         total = hashlib.sha256(json.dumps(_stable(facts), sort_keys=True).encode())
