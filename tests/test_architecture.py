@@ -108,6 +108,7 @@ LIGHT_ROOMS = {
 LIGHT_MODULES = {
     "commands.__init__",
     "commands.configuration",
+    "commands.experiments",
     "commands.jobs",
     "commands.messages",
     "commands.own_model",

@@ -93,15 +93,15 @@ def explain(error: Exception) -> int:
         return ClosedOutput.exit_code
     if isinstance(error, ClosedOutput):
         return error.exit_code
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        say(f"error: {plain(_memory_message(error))}")
+        return AudiopruneError.exit_code
     if isinstance(error, AudiopruneError):
         say(plain(error) if error.exit_code == 130 else f"error: {plain(error)}")
         return error.exit_code
     if isinstance(error, HydraException | OmegaConfBaseException):
         say(f"error: {plain(_config_message(error))}")
         return ConfigError.exit_code
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-        say(f"error: {plain(_memory_message(error))}")
-        return AudiopruneError.exit_code
     if not wants_trace:
         traceback.print_exception(error)
     say(

