@@ -133,8 +133,8 @@ def _checked(header: list[str], rows: list[list[str]]) -> list[dict[str, str]]:
     """Return rows by column.
 
     Raises:
-        ValueError: A row has another number of cells than the header, or does not fit its
-            checksum.
+        ValueError: The table has checksums, and a row has another number of cells than the header
+            or does not fit its own.
     """
     if len(set(header)) != len(header) or any(map(was_check, header)):
         raise ValueError("another header")
@@ -142,7 +142,7 @@ def _checked(header: list[str], rows: list[list[str]]) -> list[dict[str, str]]:
     names = header[:-1] if checks else header
     found = []
     for place, row in enumerate(rows):
-        if len(row) != len(header):
+        if checks and len(row) != len(header):
             raise ValueError(f"{len(row)} cells for {len(header)} columns in row {place + 1}")
         if checks and row[-1] != _row_check(names, row[:-1], place, len(rows)):
             raise ValueError(f"another row {place + 1}, or another number of rows")

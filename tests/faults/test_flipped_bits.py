@@ -11,13 +11,16 @@ from faults.record import record
 from faults.stored_files import STORED, outcome
 
 FEW, MANY = 24, 10_000
-FAST = [kind for kind in STORED if kind not in ("generated WAV", "generated text")]
 NUMBER = {"packed": "C18", "dense": "C18", "training": "C18", "weights": "C18", "generated": "C26"}
 NUMBER |= {"results": "C29", "record": "C29", "scores": "C29", "table": "C29", "log": "C29"}
 
 
 def _number(kind: str) -> str:
     return NUMBER.get(kind.split()[0], "C26")
+
+
+ALL = [pytest.param(kind, marks=pytest.mark.faults(_number(kind))) for kind in STORED]
+FAST = [case for case in ALL if case.values[0] not in ("generated WAV", "generated text")]
 
 
 def _flipped(kind: str, folder: Path, count: int) -> Counter[str]:
@@ -38,15 +41,13 @@ def _flipped(kind: str, folder: Path, count: int) -> Counter[str]:
     return found
 
 
-@pytest.mark.faults("C18", "C26", "C29")
 @pytest.mark.parametrize("kind", FAST)
 def test_a_flipped_bit_is_found_or_cannot_matter(kind: str, tmp_path: Path) -> None:
     assert _flipped(kind, tmp_path, FEW)["found"] > FEW // 2
 
 
 @pytest.mark.slow
-@pytest.mark.faults("C18", "C26", "C29")
-@pytest.mark.parametrize("kind", STORED)
+@pytest.mark.parametrize("kind", ALL)
 def test_ten_thousand_flipped_bits(kind: str, place: Path) -> None:
     # a generated corpus has four kinds of file
     count = MANY // 4 if "generated" in kind else MANY
@@ -74,15 +75,13 @@ def _cut(kind: str, folder: Path, most: int) -> int:
     return len(cuts)
 
 
-@pytest.mark.faults("C18", "C26", "C29")
 @pytest.mark.parametrize("kind", FAST)
 def test_a_cut_file_is_found_at_every_length(kind: str, tmp_path: Path) -> None:
     _cut(kind, tmp_path, 4)
 
 
 @pytest.mark.slow
-@pytest.mark.faults("C18", "C26", "C29")
-@pytest.mark.parametrize("kind", STORED)
+@pytest.mark.parametrize("kind", ALL)
 def test_five_hundred_cuts(kind: str, place: Path) -> None:
     record(_number(kind), f"{kind}: cut at {_cut(kind, place, 500)} lengths, 0 silent")
 
