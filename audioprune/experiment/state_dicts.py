@@ -28,6 +28,8 @@ KEYS = ("model", "model_state", "state_dict", "model_state_dict", "generator", "
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What wrappers put in front of every name."""
 _DEEPEST = 4  # wrappers around one another
+_FOLDER = 0x10
+"""Attribute of a record that is a folder."""
 _BAD_ARCHIVE = (
     *(zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error),
     *(EOFError, RuntimeError),
@@ -133,6 +135,8 @@ def _is_script(path: Path) -> bool:
         for entry in entries
     ):
         return True
+    if broken is None:  # torch reads nothing, but says nothing, where a record is called a folder
+        broken = next((each.filename for each in entries if each.external_attr & _FOLDER), None)
     if broken is not None:
         raise CheckpointError(
             f"{path}: checksum mismatch in {broken}; the file was damaged after it was written, "
