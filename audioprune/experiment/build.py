@@ -47,6 +47,7 @@ from audioprune.experiment.run_folder import (
     refuse_foreign,
     write_status,
 )
+from audioprune.experiment.state_dicts import read_state_dict
 from audioprune.files import check_writable, drop_leftovers, lock, sha256_file
 from audioprune.interrupts import graceful
 from audioprune.launch import place
@@ -200,6 +201,7 @@ def _load(plain: Config) -> LoadedModel | None:
     file = existing_file(plain["checkpoint"])  # before any corpus is made
     said = provenance.read_facts(file)
     if not said and is_plain_state(file) and plain["model"] != model_config:
+        read_state_dict(file)  # before any corpus is made
         data = instantiate(plain["data"])
         with processes().main_first():
             data.prepare()

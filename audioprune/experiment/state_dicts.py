@@ -28,6 +28,11 @@ KEYS = ("model", "model_state", "state_dict", "model_state_dict", "generator", "
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What wrappers put in front of every name."""
 _DEEPEST = 4  # wrappers around one another
+_BAD_ARCHIVE = (
+    *(zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error),
+    *(EOFError, RuntimeError),
+)
+"""What reading an archive may raise."""
 _LOG = logging.getLogger(__name__)
 _SAVE = "torch.save(model.state_dict(), 'weights.pt')"
 
@@ -111,14 +116,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _is_script(path: Path) -> bool:
     """Tell a TorchScript program, which holds code, from other files that torch writes."""
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
             broken = archive.testzip() if stored else None  # torch itself compares no checksum
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
+    except _BAD_ARCHIVE as error:
         raise CheckpointError(
             f"{path}: expected a file that torch.save wrote, got a damaged archive "
             f"({str(error) or type(error).__name__}); copy it again"
