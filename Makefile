@@ -11,7 +11,7 @@ KEEP   := PYTHONDONTWRITEBYTECODE= $(BIN)/python
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo small results test test-slow audit mutants scale gpu-check shrink schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
+.PHONY: help install demo small results test test-slow test-faults fuzz audit mutants scale gpu-check bench bench-full shrink schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -24,6 +24,7 @@ $(VENV)/.installed: pyproject.toml requirements.txt constraints.txt
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus
 	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 \
+	  pipeline.method=bisection pipeline.iteration_metrics=[stoi] runtime.workers=1 \
 	  pipeline.alpha_1_relative=0.03 pipeline.alpha_2_relative=0.003 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 
@@ -42,6 +43,18 @@ test: install ## the default test suite, on all cores
 test-slow: install ## every test, the long ones too
 	$(KEEP) -m pytest -n auto --dist worksteal -m "slow or not slow"
 
+test-faults: install ## the tests that provoke faults: kill -9, full disks, damaged files (under 15 minutes); writes docs/reliability.md
+	@mkdir -p $(RUNS) && rm -f $(FAULT_LOG)
+	AUDIOPRUNE_FAULT_LOG=$(FAULT_LOG) $(KEEP) -m pytest -n auto --dist worksteal --assert=plain -m faults
+	$(BIN)/python scripts/reliability_page.py $(FAULT_LOG)
+FAULT_LOG = $(abspath $(RUNS))/faults.jsonl
+
+# KINDS=packed,audio chooses readers; findings and inputs lie in runs/fuzz, and a second call goes on with them.
+MINUTES ?= 10
+KINDS   ?= packed,dense,pickled,schedule,results,audio,lists,caches
+fuzz: install ## fuzz every reader of files for MINUTES (10) minutes each; fails where a case is found
+	$(BIN)/python scripts/fuzz.py minutes=$(MINUTES) kinds=$(KINDS) out=$(RUNS)/fuzz
+
 audit: install ## tiny runs of all four papers, whose printed numbers are computed a second time (minutes)
 	scripts/audit_runs.sh $(APRUNE) $(RUNS)/audit reports/audit
 	$(BIN)/python scripts/audit.py $(RUNS)/audit reports/audit cells=300
@@ -56,6 +69,18 @@ scale: install ## every paper-size experiment through its whole pipeline with fe
 
 gpu-check: install ## parity, throughput and two pipelines on a GPU, twelve minutes at most; writes docs/scale.md
 	$(BIN)/python scripts/gpu_check.py; code=$$?; $(BIN)/python scripts/scale_page.py; exit $$code
+
+# BENCH="kmeans optim" measures these alone; BENCH="--dry" records nothing.
+BENCH ?=
+$(VENV)/.peers: $(VENV)/.installed
+	@$(PIP) --editable .[bench] || echo "some peers cannot be installed; they are left out" >&2
+	@touch $@
+
+bench: $(VENV)/.peers ## speed against other packages, each item's quick form, under ten minutes; writes docs/performance.md
+	$(BIN)/python scripts/bench.py $(BENCH)
+
+bench-full: $(VENV)/.peers ## the same with all sizes and more turns (an hour or more)
+	$(BIN)/python scripts/bench.py --full $(BENCH)
 
 # SHRINK="networks=silero_vad audio=/a/folder/of/speech" chooses networks and your own audio; a stopped call goes on.
 SHRINK ?=

@@ -23,9 +23,10 @@ from torch.optim import Optimizer
 
 from audioprune.errors import CheckpointError
 from audioprune.files import write_atomic
+from audioprune.plain.sealing import parse
 
 _VERSION = 1
-_LONGEST_HEADER = 100 << 20
+_LONGEST_HEADER = 16 << 20  # of more tensors than any model has
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -88,28 +89,46 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); expected a checkpoint file"
         ) from error
+    if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
+        raise CheckpointError(
+            f"{path}: expected a header of at most {_LONGEST_HEADER} bytes, got a longer one; it "
+            f"is damaged or of another program"
+        )
     try:
         tensors = load_tensors(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = parse(data[8 : 8 + int.from_bytes(data[:8], "little")])
         text = header["__metadata__"]["audioprune"]
         given = header["__metadata__"]["sha256"]
-    except (SafetensorError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); it is damaged or of "
-            f"another program"
+            f"another program, copy it again or give another file"
         ) from error
     if _digest(tensors, text) != given:
         raise CheckpointError(
             f"{path}: checksum mismatch; the file was damaged after it was written, use an "
             f"earlier one"
         )
-    meta = json.loads(text)
-    if meta["version"] > _VERSION:
+    return tensors, _facts(path, text)
+
+
+def _facts(path: str | Path, text: str) -> dict[str, Any]:
+    """Return the facts of a file whose digest fits, which says nothing of who wrote it."""
+    try:
+        meta = parse(text)
+        version = meta["version"]
+    except (ValueError, KeyError, TypeError):
+        meta, version = {}, None
+    if not isinstance(meta, dict) or not isinstance(version, int):
         raise CheckpointError(
-            f"{path}: format version {meta['version']}, this program reads up to {_VERSION}; "
+            f"{path}: expected facts with a format version, got others; it is of another program"
+        )
+    if version > _VERSION:
+        raise CheckpointError(
+            f"{path}: format version {version}, this program reads up to {_VERSION}; "
             f"update audioprune"
         )
-    return tensors, meta
+    return meta
 
 
 def is_foreign(path: Path) -> bool:
@@ -117,9 +136,9 @@ def is_foreign(path: Path) -> bool:
     try:
         with open(path, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+            header = parse(stream.read(min(length, _LONGEST_HEADER)))
         return isinstance(header, dict) and "audioprune" not in header.get("__metadata__", {})
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         return False
 
 

@@ -176,6 +176,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
     from audioprune.commands.own_model import own_words
+    from audioprune.commands.quoting import unresolvable_place
     from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, TUNE_FOLDER
 
     level, arguments = _level_of(arguments)
@@ -192,6 +193,9 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     if verb in _WITH_FILE:
         words, choices = with_groups_of_file(verb, arguments)
     words = own_words(verb, words, choices)
+    place = unresolvable_place(words)
+    if place:
+        return _refused(ConfigError(place))
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     # A sweep says itself where its processes record their jobs, what it varies, and which folder

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from audioprune.errors import OutputError
+from audioprune.plain.sealing import opened_lines, sealed
 
 _POLL_S = 0.5
 _TOUCH_S = 15.0
@@ -109,8 +110,19 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     append_lines(path, [record])
 
 
-def append_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Append JSON records as lines, written to the disk at once."""
+def append_lines(path: Path, records: Sequence[dict[str, Any]], seal: bool = True) -> None:
+    """Append JSON records as lines, written to the disk at once.
+
+    Args:
+        path: The log; missing parent folders are made.
+        records: What is appended.
+        seal: Whether each record gets a checksum, which ``read_lines`` verifies.
+
+    Raises:
+        OutputError: The log cannot be written.
+    """
+    if seal:
+        records = [sealed(json.loads(json.dumps(record))) for record in records]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -125,18 +137,13 @@ def append_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the complete JSON records of a log; an incomplete line is dropped."""
+    """Read the complete JSON records of a log; incomplete and damaged lines are left out.
+
+    So they stand for what was not done yet. Where that is not so, see records.py.
+    """
     if not path.exists():
         return []
-    records = []
-    for line in path.read_bytes().decode("utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records
+    return opened_lines(path.read_bytes().decode("utf-8", errors="replace"))[0]
 
 
 def check_writable(folder: Path, need_bytes: int = 0) -> None:
@@ -176,7 +183,9 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # whoever took it over keeps it
+            if path.read_text(encoding="utf-8") == _mine():
+                path.unlink()
 
 
 def is_held(folder: Path) -> bool:
@@ -214,7 +223,7 @@ def lock_in_turn(
             now = _sign_of_life(folder)
             if now != seen:
                 seen, since = now, time.monotonic()
-            elif time.monotonic() - since > _SILENCE_S:
+            elif time.monotonic() - since > _SILENCE_S and not _is_stopped_here(folder):
                 _bury_silent(folder, seen)
             between()
             time.sleep(_POLL_S)
@@ -267,7 +276,7 @@ def _take(path: Path) -> None:
     A complete file appears under its name at once, so that nobody reads a lock without an owner.
     """
     draft = path.with_name(f".lock.tmp.{os.getpid()}")
-    draft.write_text(f"{os.getpid()} {socket.gethostname()}", encoding="utf-8")
+    draft.write_text(_mine(), encoding="utf-8")
     try:
         for _ in range(3):
             try:
@@ -316,16 +325,45 @@ def _bury(path: Path) -> None:
         grave.unlink()
 
 
+def _mine() -> str:
+    """Return what the lock of this process says: pid, host, and when the process began."""
+    pid = os.getpid()
+    return f"{pid} {socket.gethostname()} {_began(pid)}"
+
+
+def _began(pid: int) -> str:
+    """Return what tells a process from a later one of the same number, or nothing.
+
+    That is the boot of the machine and the clock tick at which the process began.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{boot[:8]}-{fields[19]}"
+
+
+def _is_stopped_here(folder: Path) -> bool:
+    """Tell whether the owner is a living process of this machine, such as a suspended one."""
+    owner = _read_owner(folder / ".lock")
+    return owner is not None and owner[1] == socket.gethostname()
+
+
 def _read_owner(path: Path) -> tuple[int, str] | None:
     """Return pid and host of a living owner, or None when the lock is stale."""
     try:
-        pid_text, host = path.read_text(encoding="utf-8").split(maxsplit=1)
+        pid_text, host, *began = path.read_text(encoding="utf-8").split()
         pid = int(pid_text)
     except (OSError, ValueError):
         return None
     if host != socket.gethostname():
         return pid, host
-    return (pid, host) if pid != os.getpid() and _alive(pid) else None
+    if pid == os.getpid() or not _alive(pid):
+        return None
+    now = _began(pid)
+    later = bool(began and now) and began[0] != now  # another process has that number today
+    return None if later else (pid, host)
 
 
 def _alive(pid: int) -> bool:

@@ -7,7 +7,6 @@ worked out in provenance.py, and whether the bytes are whole where the model is 
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from copy import deepcopy
@@ -15,12 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from audioprune.errors import CheckpointError
 from audioprune.paths import model_file
+from audioprune.plain.sealing import parse
+from audioprune.records import read_record
 
 PACKED_MAGIC = b"\x89APZ"
 PACKED_PREFIX = struct.Struct("<4sHI")
 MAX_HEADER_BYTES = 4 << 20
-_LONGEST_DENSE_HEADER = 100 << 20
+_LONGEST_DENSE_HEADER = 16 << 20
 _RUN = "run.json"
 # Text that most packed headers hold, so that it costs almost nothing; part of format version 1
 COMMON_TEXT = (
@@ -68,7 +70,7 @@ def _facts(path: Path, file: Stamp, run: Stamp) -> dict[str, Any]:
     try:
         with open(path, "rb") as stream:
             facts = _packed_facts(stream) if path.suffix == ".apz" else _dense_facts(stream)
-    except (OSError, ValueError, TypeError, LookupError, RecursionError, struct.error, zlib.error):
+    except (OSError, ValueError, TypeError, LookupError, struct.error, zlib.error):
         return {}
     facts = {"model": facts.get("model_config"), **facts}
     if not facts["model"]:
@@ -96,8 +98,8 @@ def _present_name(node: Any) -> Any:
 
 def _dense_facts(stream: BinaryIO) -> dict[str, Any]:
     length = min(int.from_bytes(stream.read(8), "little"), _LONGEST_DENSE_HEADER)
-    metadata = json.loads(stream.read(length))["__metadata__"]
-    return dict(json.loads(metadata["audioprune"]))
+    metadata = parse(stream.read(length))["__metadata__"]
+    return dict(parse(metadata["audioprune"]))
 
 
 def _packed_facts(stream: BinaryIO) -> dict[str, Any]:
@@ -106,14 +108,14 @@ def _packed_facts(stream: BinaryIO) -> dict[str, Any]:
         return {}
     inflate = zlib.decompressobj(-15, zdict=COMMON_TEXT)
     packed = stream.read(min(length, MAX_HEADER_BYTES))
-    header = json.loads(inflate.decompress(packed, MAX_HEADER_BYTES))
+    header = parse(inflate.decompress(packed, MAX_HEADER_BYTES))
     return dict(header["config"])
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
     """Return corpus and task of the run that an older file lies in."""
     try:
-        known = json.loads((folder / _RUN).read_text(encoding="utf-8"))
+        known = read_record(folder / _RUN)
         config = known["config"]
         found = {
             "data": config["data"],
@@ -121,6 +123,6 @@ def _of_run(folder: Path) -> dict[str, Any]:
             "corpus": config["data"].get("name"),
             "of_run": True,
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (CheckpointError, KeyError, TypeError, AttributeError):
         return {}
     return {**found, "corpus_fingerprint": known.get("data_fingerprint")}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra.core.default_element import InputDefault
 from hydra.core.global_hydra import GlobalHydra
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, _utils, base, grammar_parser
 
 from audioprune import schema
@@ -23,9 +27,13 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 _load = ConfigRepository.load_config
 _embed = ConfigLoaderImpl._embed_result_config
 _merge = ConfigLoaderImpl._compose_config_from_defaults_list
+_load_single = ConfigLoaderImpl._load_single_config
+_choices = defaults_list._create_interpolation_map
 _get_mode = Hydra.get_mode
 _LOADED: dict[tuple[str, tuple[str, ...]], Any] = {}
-_MERGED: dict[tuple[str, tuple[str, ...]], DictConfig | None] = {}
+_MERGED: dict[tuple[str, ...], DictConfig] = {}
+_SEEN: Counter[tuple[str, ...]] = Counter()
+_WORTH = 3  # files by which a beginning must be longer than a known one to be kept
 _parsed = lru_cache(maxsize=4096)(grammar_parser.parse)  # the same few hundred texts come again
 
 
@@ -44,6 +52,8 @@ def loaded_once() -> Iterator[None]:
         patch.setattr(ConfigRepository, "load_config", _load_once)
         patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", _merge_once)
+        patch.setattr(ConfigLoaderImpl, "_load_single_config", _load_unless_merged)
+        patch.setattr(defaults_list, "_create_interpolation_map", _choices_if_named)
         patch.setattr(Hydra, "get_mode", _mode_if_given)
         for user in (base, _utils):
             patch.setattr(user, "parse", _parsed)
@@ -73,17 +83,48 @@ def _load_once(repository: ConfigRepository, config_path: str) -> Any:
 
 
 def _merge_once(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> DictConfig:
-    """Merge the files of a list that comes again once, before any key of a command is set."""
+    """Merge files from where an earlier list that begins like this one left off.
+
+    Files are merged one after the other, before any key of a command is set, so that what the
+    first n of them give is the same for every list that begins with them.
+    """
     places = tuple(source.full_path() for source in repo.get_sources())
     if any(place.startswith("file://") for place in places):
         return _merge(loader, defaults, repo)
-    key = (repr(defaults), places)
-    if key not in _MERGED:  # most lists come once, and need no copy
-        _MERGED[key] = None
+    names = (*places, *map(repr, defaults))
+    beginnings = [names[:end] for end in range(len(places), len(names) + 1)]
+    known = max((n for n, key in enumerate(beginnings) if key in _MERGED), default=0)
+    often = max((n for n, key in enumerate(beginnings) if _SEEN[key] > 1), default=0)
+    _SEEN.update(beginnings)
+    if often >= known + _WORTH or known < often == len(defaults):
+        _MERGED[beginnings[often]] = _continued(loader, defaults[:often], repo, beginnings[known])
+        known = often
+    return _continued(loader, defaults, repo, beginnings[known])
+
+
+def _continued(
+    loader: ConfigLoaderImpl, defaults: list[Any], repo: Any, beginning: tuple[str, ...]
+) -> DictConfig:
+    """Merge the files of a list whose beginning is known, or of a whole list."""
+    begun = copy.deepcopy(_MERGED.get(beginning))
+    if begun is None:
         return _merge(loader, defaults, repo)
-    kept = _MERGED[key] or _merge(loader, defaults, repo)
-    _MERGED[key] = kept
-    return copy.deepcopy(kept)
+    done = len(beginning) - len(repo.get_sources())
+    if done == len(defaults):
+        return begun
+    kept = ConfigResult("begun", "begun", begun, {"package": ""}, None)
+    return _merge(loader, [kept, *defaults[done:]], repo)
+
+
+def _load_unless_merged(loader: ConfigLoaderImpl, default: Any, repo: Any) -> ConfigResult:
+    """Load a file of a list; what stands for its beginning is loaded already."""
+    return default if isinstance(default, ConfigResult) else _load_single(loader, default, repo)
+
+
+def _choices_if_named(overrides: Any, defaults: Sequence[InputDefault], self_added: bool) -> Any:
+    """Return what files may name in the names of others, where one of these does so."""
+    named = any(each.is_interpolation() for each in defaults)
+    return _choices(overrides, defaults, self_added) if named else None
 
 
 def _mode_if_given(hydra: Any, config_name: str | None, overrides: list[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Mapping, Set
 from functools import cache
@@ -14,12 +15,15 @@ PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
 BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges", "terminal"}
+BASE |= {"plain", "records"}
 # Kernels are compiled where they are.
 KERNELS = BASE | {"compiled"}
 ALLOWED = {
     "errors": set(),
     "compiled": set(),
-    "files": {"errors"},
+    "files": {"errors", "plain"},
+    "records": {"errors", "files", "plain"},
+    "plain": set(),
     "progress": {"terminal"},
     "terminal": {"errors", "ranges"},
     "interrupts": {"errors", "launch", "progress"},
@@ -28,7 +32,7 @@ ALLOWED = {
     "torchaudio_loader": set(),
     "ranges": set(),
     "schema": {"errors", "metrics", "ranges"},
-    "model_header": {"paths"},
+    "model_header": {"errors", "paths", "plain", "records"},
     "provenance": {"errors", "model_header", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
@@ -88,6 +92,8 @@ LIGHT_ROOMS = {
     "schema",
     "report",
     "files",
+    "plain",
+    "records",
     "errors",
     "progress",
     "interrupts",
@@ -102,6 +108,7 @@ LIGHT_ROOMS = {
 LIGHT_MODULES = {
     "commands.__init__",
     "commands.configuration",
+    "commands.experiments",
     "commands.jobs",
     "commands.messages",
     "commands.own_model",
@@ -145,15 +152,21 @@ def _room(path: Path) -> str:
     return _module(path).split(".")[0]
 
 
+_IMPORT = re.compile(r"^ *((?:from \S+ )?import (?:\([^)]*\)|[^\n(]+))", re.MULTILINE)
+_TEXT = re.compile(r'"""[\s\S]*?"""')
+
+
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _statements(path: Path) -> list[ast.stmt]:
+    """Return the imports of a file, those inside functions too; the rest of it is not parsed."""
+    code = _TEXT.sub("", path.read_text(encoding="utf-8"))
+    return ast.parse("\n".join(_IMPORT.findall(code))).body
 
 
 @cache
 def _imports(path: Path) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(_tree(path)):
+    for node in _statements(path):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -257,7 +270,7 @@ def test_modules_stay_readable() -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 460, f"{path}: {len(lines)} lines; split it"
         if path.name != "__init__.py" or lines:
-            assert ast.get_docstring(ast.parse("\n".join(lines))), f"{path}: no module docstring"
+            assert lines[0].startswith(('"""', 'r"""')), f"{path}: no module docstring"
 
 
 def _folders(root: Path) -> list[Path]:
@@ -273,6 +286,8 @@ def test_no_folder_is_a_hall() -> None:
 def test_tests_have_the_folders_of_the_package() -> None:
     tests = PACKAGE.parent / "tests"
     for folder in _folders(tests):
+        if folder.name in ("faults", "fuzz"):
+            continue  # these belong to no room: they run the whole program
         assert (PACKAGE / folder.relative_to(tests)).is_dir(), folder
 
 
@@ -285,7 +300,7 @@ def test_every_folder_is_installed() -> None:
 def _imported_modules(path: Path, known: set[str]) -> set[str]:
     """Return the modules of the package that a module imports, for a type checker too."""
     found: set[str] = set()
-    for node in ast.walk(_tree(path)):
+    for node in _statements(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("audioprune."):
             room = str(node.module).removeprefix("audioprune.")
             names = {f"{room}.{each.name}" for each in node.names}

@@ -145,7 +145,8 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
             ["prune", "-m", "pipeline=p3_trim,p3_mask", "pipeline.rewind=1ep"],
             "make one sweep per option",
         ),
-        (["prune", "pipeline.lambda_1=abc"], "could not be converted to Float"),
+        (["prune", "pipeline.lambda_1=abc"], "pipeline.lambda_1: expected float >= 0, got abc; c"),
+        (["train", "training.epochs=2.5"], "training.epochs: expected int >= 1, got 2.5; corr"),
         (["prune", "pipeline.lambda_1=-3"], "expected a number >= 0, got -3"),
         (
             ["prune", "seed=0,1"],

@@ -466,6 +466,8 @@ def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Go to the folder in which the commands are typed."""
     monkeypatch.chdir(home.folder)
     monkeypatch.setenv("AUDIOPRUNE_CACHE", str(home.folder / "cache"))
+    # it takes two seconds to make, for each empty cache
+    monkeypatch.setattr("audioprune.report.figures.chart._vega_library", lambda: "")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     with open("talk.raw", "rb") as raw:

@@ -182,3 +182,43 @@ def test_a_held_lock_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             time.sleep(0.01)
         assert held.stat().st_mtime_ns > 1
     assert not held.exists()
+
+
+def test_the_lock_of_a_process_whose_number_another_has_is_stale(tmp_path: Path) -> None:
+    host = os.uname().nodename
+    (tmp_path / ".lock").write_text(f"{os.getppid()} {host} {files._began(os.getppid())}")
+    with pytest.raises(OutputError, match=f"process {os.getppid()} on"), files.lock(tmp_path):
+        pass
+    (tmp_path / ".lock").write_text(f"{os.getppid()} {host} 01234567-1")
+    with files.lock(tmp_path):
+        assert (
+            tmp_path / ".lock"
+        ).read_text() == f"{os.getpid()} {host} {files._began(os.getpid())}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_whoever_lost_a_lock_leaves_that_of_its_heir(tmp_path: Path) -> None:
+    with files.lock(tmp_path):
+        (tmp_path / ".lock").write_text("7 another_machine")
+    assert (tmp_path / ".lock").read_text() == "7 another_machine"
+
+
+def test_a_suspended_process_of_this_machine_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_POLL_S", 0.001)
+    monkeypatch.setattr(files, "_SILENCE_S", 0.002)
+    held, count = tmp_path / ".lock", [0]
+    held.write_text(f"{os.getppid()} {os.uname().nodename}")
+
+    def between() -> None:
+        count[0] += 1
+        if count[0] == 20:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        files.lock_in_turn(tmp_path, lambda told: None, between),
+    ):
+        pytest.fail("the folder was taken")
+    assert held.exists()

@@ -1,16 +1,21 @@
-"""``audioprune train``, ``prune``, ``eval``, ``quantize``: run an experiment, show its table."""
+"""``audioprune train``, ``prune``, ``eval``, ``quantize``: run an experiment, show its table.
+
+A run that is finished is shown again without torch being loaded.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from audioprune import provenance
 from audioprune.commands.messages import note
 from audioprune.commands.quoting import word
-from audioprune.errors import ConfigError
-from audioprune.experiment.build import run_job
-from audioprune.launch import is_muted
+from audioprune.errors import CheckpointError, ConfigError
+from audioprune.experiment.config_hash import config_hash, plain_values
+from audioprune.launch import is_muted, place
 from audioprune.paths import MODEL_FILES
+from audioprune.records import read_record
 from audioprune.report import closing_line
 from audioprune.report.shown.printing import show_runs
 from audioprune.terminal.streams import shown_form
@@ -55,6 +60,32 @@ def run(
         print(closing, flush=True)
     note("\n" + "\n".join(_where(folder, str(config.verb))))
     return status
+
+
+def run_job(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
+    """Run a composed experiment, unless its folder says that nothing is left to do.
+
+    Arguments and result are those of `audioprune.experiment.build.run_job`.
+    """
+    if _is_done(config, folder, overrides):
+        return "cached"
+    from audioprune.experiment.build import run_job as run_all
+
+    return run_all(config, folder, overrides, differs)
+
+
+def _is_done(config: Any, folder: Path, overrides: list[str]) -> bool:
+    """Tell whether a folder holds this run, finished; whatever is in doubt is no."""
+    plain = provenance.effective(plain_values(config), overrides)
+    runtime = plain["runtime"]
+    asked = runtime["force"] or runtime["device"] not in ("auto", "cpu")
+    if asked or runtime["workers"] != "auto" or place().count > 1:
+        return False
+    try:
+        ended, known = read_record(folder / "status.json"), read_record(folder / "run.json")
+    except CheckpointError:
+        return False
+    return ended.get("status") == "finished" and known.get("hash") == config_hash(plain)
 
 
 def _where(folder: Path, verb: str) -> list[str]:

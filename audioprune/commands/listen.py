@@ -35,13 +35,15 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
 def _export(plain: dict[str, Any], overrides: Sequence[str]) -> None:
     import torch  # not at the top: the ratings are evaluated without it
 
-    from audioprune.experiment.model_io import instantiate
+    from audioprune.experiment.model_io import existing_file, instantiate
     from audioprune.listening.export import Plan, export
 
     plain = provenance.effective(plain, overrides)
     provenance.check(plain, overrides)
     torch.set_num_threads(plain["threads"])
     plan = Plan(**{item.name: plain[item.name] for item in fields(Plan)})
+    for system in plan.systems.values():
+        existing_file(system)  # before any corpus is made
     corpus = instantiate(plain["data"])
     files = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
     fingerprint = str(corpus.fingerprint())

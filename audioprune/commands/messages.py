@@ -41,6 +41,10 @@ _UNREADABLE = re.compile(
     "mismatched input|extraneous input|missing EQUAL|no viable alternative|LexerNoViableAlt"
     "|token recognition|Ambiguous value"
 )
+_NO_MEMORY = re.compile(
+    "DefaultCPUAllocator: (?:can't allocate|not enough) memory|Unable to allocate"
+)
+"""How torch and numpy say it."""
 _UNRESOLVED = re.compile("nterpolation")
 _EXTRAS = {"optuna": "sweep", "tpe": "sweep", "submitit": "slurm"}
 """Beginnings of the names of options -> the extra of this package that brings their plugin."""
@@ -89,6 +93,9 @@ def explain(error: Exception) -> int:
         return ClosedOutput.exit_code
     if isinstance(error, ClosedOutput):
         return error.exit_code
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        say(f"error: {plain(_memory_message(error))}")
+        return AudiopruneError.exit_code
     if isinstance(error, AudiopruneError):
         say(plain(error) if error.exit_code == 130 else f"error: {plain(error)}")
         return error.exit_code
@@ -102,6 +109,16 @@ def explain(error: Exception) -> int:
         f"above shows where)"
     )
     return 1
+
+
+def _memory_message(error: Exception) -> str:
+    """Say that memory ran out, and how much was asked for where that is known."""
+    wanted = re.search(r"(\d+) bytes", str(error))
+    much = f" ({int(wanted[1]) / 1e6:.0f} MB more were asked for)" if wanted else ""
+    return (
+        f"out of memory{much}; close other programs, or lower training.batch_size or the length "
+        f"of items, then run the same command to resume"
+    )
 
 
 def _own_cause(error: Exception) -> Exception:
@@ -134,7 +151,7 @@ def _config_message(error: BaseException) -> str:
     stripped = [line.strip() for text in texts for line in text.splitlines()]
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
     whole = " ".join(lines)
-    told = _old_report(whole) or _word_report(whole, next(iter(lines), ""))
+    told = _old_report(whole) or _type_report(whole) or _word_report(whole, next(iter(lines), ""))
     told = told or _option_report(whole) or _key_report(whole)
     return told or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
 
@@ -148,6 +165,21 @@ def _word_report(text: str, first: str) -> str:
     if _UNREADABLE.search(text) and (told := quoting.remedy(words, kinds)):
         return told
     return quoting.unresolved(words, first) if _UNRESOLVED.search(text) else ""
+
+
+def _type_report(text: str) -> str:
+    """Say which key cannot take its value, and what it takes."""
+    found = re.search(
+        r"Value '(.*?)' of type '[\w.]+' could not be converted to (\w+).*full_key: ([\w.]+)", text
+    )
+    if not found:
+        return ""
+    value, kind, key = found.groups()
+    verb, words = _command_line()
+    index = read_index()
+    keys = index.keys(verb, words) if index.knows(verb) else {}
+    wanted = keys[key].accepts if key in keys else kind.lower()
+    return f"{key}: expected {wanted}, got {value}; correct the value"
 
 
 def _old_report(text: str) -> str:

@@ -7,6 +7,7 @@ gave the value that was typed.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from audioprune.terminal.streams import plain
 
+_OUTPUTS = ("runtime.folder", "hydra.run.dir", "hydra.sweep.dir")
+"""Keys that say where a run writes."""
 _WORD = re.compile(r"^([+~]*[^\s=]+)=(.*)$", re.DOTALL)
 _SWEEP = ("-m", "--multirun")
 _TAKES_A_WORD = ("--cfg", "-c", "--info", "-i")
@@ -87,6 +90,21 @@ def unresolved(words: Sequence[str], missing: str) -> str:
             f"{_bare(key)}: expected the name of another key in ${{...}}, got {_shown(named[0])} "
             f"({missing}); name a key" + (f", or type {fixed} for these signs" if fixed else "")
         )
+    return ""
+
+
+def unresolvable_place(words: Sequence[str]) -> str:
+    """Say in which folder Hydra cannot work; empty where it can.
+
+    It reads the path of the output again, where ``${`` then names a key, however it was typed.
+    """
+    here = os.getcwd()
+    if "${" in here:
+        return f"expected a working folder without ${{ in its path, got {here}; begin in another"
+    for each in words:
+        key, _, value = each.partition("=")
+        if key.lstrip("+") in _OUTPUTS and "\\${" in value:
+            return f"{key}: expected a folder without ${{ in its path, got {value}; choose another"
     return ""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.plain import yaml_text
 
 _EXPONENT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)[eE][+-]?\d+")
 _TITLE = "schedule"
@@ -84,8 +85,8 @@ def _text(source: str | Path) -> tuple[str, str]:
 
 def _parse(title: str, text: str) -> Document:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        node = yaml_text.compose(text)
+        values = yaml_text.parse(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = f"{error.problem or error.context}; check the indentation and the colons there"

@@ -28,8 +28,10 @@ from audioprune.experiment.foreign.trial import require_runs
 from audioprune.experiment.model_io import (
     LoadedModel,
     build_model,
+    existing_file,
     instantiate,
     is_package_model,
+    is_plain_state,
     load_model_file,
 )
 from audioprune.experiment.originals.teacher import give_teacher
@@ -45,12 +47,14 @@ from audioprune.experiment.run_folder import (
     refuse_foreign,
     write_status,
 )
-from audioprune.files import check_writable, drop_leftovers, lock, sha256_file, write_json
+from audioprune.experiment.state_dicts import read_state_dict
+from audioprune.files import check_writable, drop_leftovers, lock, sha256_file
 from audioprune.interrupts import graceful
 from audioprune.launch import place
 from audioprune.paths import model_file
 from audioprune.progress import run_display
 from audioprune.protocols import Corpus, NotScored
+from audioprune.records import read_record, write_record
 from audioprune.training.devices import chosen_device
 from audioprune.training.loaders import chosen_workers
 from audioprune.training.processes import Processes, processes
@@ -102,7 +106,8 @@ def _owned(work: Callable[[Path], None], plain: Config, folder: Path, group: Pro
     """Do the work in the run folder, which this process owns."""
     force = plain["runtime"]["force"]
     status = read_json(folder / "status.json")
-    refuse_foreign(folder, plain)
+    if not force or read_json(folder / "run.json"):  # force starts a damaged folder over
+        refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not force:
         group.broadcast("")
         return "cached"
@@ -124,7 +129,7 @@ def _owned(work: Callable[[Path], None], plain: Config, folder: Path, group: Pro
         finally:
             drop_processes(folder)
         seconds = round(time.monotonic() - started, 1)
-        write_json(folder / "status.json", {"status": "finished", "seconds": seconds})
+        write_record(folder / "status.json", {"status": "finished", "seconds": seconds})
     return "finished"
 
 
@@ -193,7 +198,10 @@ def _load(plain: Config) -> LoadedModel | None:
     if not plain["checkpoint"]:
         return None
     model_config = agreement.complete_model(plain["model"])
-    if not provenance.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
+    file = existing_file(plain["checkpoint"])  # before any corpus is made
+    said = provenance.read_facts(file)
+    if not said and is_plain_state(file) and plain["model"] != model_config:
+        read_state_dict(file)  # before any corpus is made
         data = instantiate(plain["data"])
         with processes().main_first():
             data.prepare()
@@ -303,7 +311,7 @@ def _describe(run: Run) -> None:
         DataError: The data changed since the run began.
     """
     fingerprint = run.stamp["corpus_fingerprint"]
-    known = read_json(run.folder / "run.json")
+    known = read_record(run.folder / "run.json")
     if known and known.get("data_fingerprint") != fingerprint:
         raise DataError(
             f"{run.folder}: the data changed since this run began; run again with "
@@ -323,5 +331,5 @@ def _describe(run: Run) -> None:
         "parent": run.parent,
         "config": result_config(run.config),
     }
-    write_json(run.folder / "run.json", facts)
-    write_json(run.folder / "env.json", environment())
+    write_record(run.folder / "run.json", facts)
+    write_record(run.folder / "env.json", environment())

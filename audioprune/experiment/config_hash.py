@@ -54,6 +54,7 @@ _LATER: dict[str, dict[str, Any]] = {
     "training": {
         "channels_last": False,
         "compile": False,
+        "fused": False,
         "ramp_begin": 0.0,
         "ramp_end": 0.0,
     },
@@ -110,6 +111,17 @@ def _hashed(config: dict[str, Any]) -> dict[str, Any]:
 def known_before(group: str, value: Any) -> Any:
     """Return a group of a configuration without added keys that change nothing."""
     return _without_later(value, _LATER.get(group, {}))
+
+
+def added_key(key: str) -> tuple[bool, Any]:
+    """Tell whether a dotted key was added later, and the value that stands for what was before.
+
+    A step of a pipeline that has the same argument as the pipeline counts as it.
+    """
+    group, _, rest = key.partition(".")
+    name = rest.rpartition(".")[2]
+    later = _LATER.get(group, {})
+    return name in later, later.get(name)
 
 
 def _without_later(value: Any, later: dict[str, Any]) -> Any:

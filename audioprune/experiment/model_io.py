@@ -11,12 +11,18 @@ import re
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from audioprune import checkpoint
 from audioprune.compress.masks import Mask
@@ -33,6 +39,8 @@ from audioprune.paths import MODEL_FILES, model_file
 from audioprune.provenance import in_room, is_plain, read_as
 from audioprune.torchaudio_loader import make_importable
 
+_FREE_ELEMENTS, _FREE_TENSORS, _MOST_TRIMMED = 16 << 20, 1000, 1024
+"""Numbers and tensors that any file may describe, and how often its own beyond that."""
 _BEFORE_BRACE = re.compile(r"\\*\$\{")
 
 
@@ -176,6 +184,40 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
     return build_model(config, trusted=named)
 
 
+@contextmanager
+def _no_larger_than(state: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Stop building a model that grows far beyond the tensors of its file.
+
+    Trimming may have left a thousandth of it, but a file of a few bytes builds no model that fills
+    the memory.
+
+    Raises:
+        CheckpointError: The model is larger.
+    """
+    most = _FREE_ELEMENTS + _MOST_TRIMMED * sum(map(torch.Tensor.numel, state.values()))
+    most_tensors = _FREE_TENSORS + _MOST_TRIMMED * len(state)
+    count = elements = 0
+
+    def counted(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+        nonlocal count, elements
+        count, elements = count + 1, elements + (0 if tensor is None else tensor.numel())
+        if elements > most or count > most_tensors:
+            raise CheckpointError(
+                f"expected a model of the size of its tensors, got a description of one over "
+                f"{_MOST_TRIMMED} times as large; the file is not loaded"
+            )
+
+    hooks = (
+        register_module_parameter_registration_hook(counted),
+        register_module_buffer_registration_hook(counted),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def is_package_model(target: str) -> bool:
     """Tell whether a dotted name is a model class defined in audioprune.models."""
     if not in_room("model", target):
@@ -247,19 +289,25 @@ def load_model_file(
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
     """
-    path = _existing(path)
-    if _is_plain_state(path):
+    path = existing_file(path)
+    if is_plain_state(path):
         return _load_state_dict(path, model_config)
     state, config, mask, codebooks = _content(path)
     stored = config.get("model") or config.get("model_config") or {}
     stored = read_as(stored, model_config) if isinstance(stored, dict) else stored
     try:
-        model, task = (
-            restore_model(build_stored(stored, model_config), state),
-            _package_task(config.get("task"), task_config),
-        )
+        with _no_larger_than(state):
+            built = build_stored(stored, model_config)
+        model = restore_model(built, state)
+        task = _package_task(config.get("task"), task_config)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except ConfigError as error:
+        if model_config is not None and not is_package_model(str(stored.get("_target_"))):
+            raise  # of the user's own class
+        raise CheckpointError(
+            f"{path}: the model that the file describes cannot be built ({error})"
+        ) from error
     return LoadedModel(model, stored, task, mask, codebooks)
 
 
@@ -275,8 +323,8 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
     """
-    path = _existing(path)
-    if _is_plain_state(path):
+    path = existing_file(path)
+    if is_plain_state(path):
         state, said = read_state_dict(path)
         state = fitting(path, state, model.state_dict(), said)
         _refuse_other_shapes(path, model, state)
@@ -294,7 +342,7 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
     return LoadedModel(restored, stored if plain else {}, task, mask, codebooks)
 
 
-def _existing(path: str | Path) -> Path:
+def existing_file(path: str | Path) -> Path:
     """Return the file that is meant.
 
     Raises:
@@ -314,7 +362,7 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _is_plain_state(path: Path) -> bool:
+def is_plain_state(path: Path) -> bool:
     """Tell whether another program wrote the file."""
     foreign = path.suffix == ".safetensors" and checkpoint.is_foreign(path)
     return path.suffix in PICKLED or foreign

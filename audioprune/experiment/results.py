@@ -8,16 +8,13 @@ many runs are read and joined in audioprune.report.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from audioprune.experiment.rows import Row, read_number
-from audioprune.files import read_lines, write_atomic
+from audioprune.records import read_csv, read_rows, write_csv, write_rows
 
 GIVEN = "as given"
 """Variant of the rows of a model that was compressed before the run began."""
@@ -34,27 +31,28 @@ class Results:
     Args:
         path: The results.jsonl of a run folder; rows already there are kept.
         stamp: What every new row says besides its own: the corpus that the run works on.
+
+    Raises:
+        CheckpointError: A row was changed after it was written, or rows are missing.
     """
 
     def __init__(self, path: Path, stamp: Mapping[str, Any] | None = None) -> None:
         self.path = path
         self.stamp = dict(stamp or {})
         self.rows: dict[str, dict[str, Any]] = {
-            row["key"]: row for row in read_lines(path) if "key" in row
+            row["key"]: row for row in read_rows(path) if isinstance(row.get("key"), str)
         }
 
     def put(self, *rows: Row | Mapping[str, Any]) -> None:
         """Add rows or replace those with the same ``key``, and write the file."""
         for row in map(_plain, rows):
             self.rows[row["key"]] = clean({**row, **self.stamp})
-        write_atomic(
-            self.path,
-            "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows.values()),
-        )
+        if self.rows:
+            write_rows(self.path, list(self.rows.values()))
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind in the order of their first writing."""
-        return [row for row in self.rows.values() if row["kind"] == kind]
+        return [row for row in self.rows.values() if row.get("kind") == kind]
 
 
 class BranchResults(Results):
@@ -98,15 +96,6 @@ def clean(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """Write a table as CSV, atomically."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return write_atomic(path, stream.getvalue())
 
 
 class ScoredItems:
@@ -158,15 +147,13 @@ def read_items(folder: Path) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     for path in sorted(folder.glob("items-*.csv")):
         own: dict[str, dict[str, list[Any]]] = {}
-        try:
-            with open(path, encoding="utf-8", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    key = row.pop("key")
-                    kept = own.setdefault(key, {})
-                    kept.setdefault("id", []).append(row.pop("id"))
-                    for metric, text in row.items():
-                        kept.setdefault(metric, []).append(read_number(text))
-        except (OSError, KeyError, UnicodeDecodeError, csv.Error):
-            continue
+        for row in read_csv(path):
+            if not {"key", "id"} <= set(row):
+                own = {}
+                break
+            kept = own.setdefault(row.pop("key"), {})
+            kept.setdefault("id", []).append(row.pop("id"))
+            for metric, text in row.items():
+                kept.setdefault(metric, []).append(read_number(text))
         found |= own
     return found

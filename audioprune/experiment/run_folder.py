@@ -5,13 +5,13 @@ No model and no corpus is known here.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,22 @@ import torch
 
 import audioprune
 from audioprune import __version__
-from audioprune.errors import AudiopruneError, OutputError
+from audioprune.errors import AudiopruneError, CheckpointError, OutputError
 from audioprune.experiment.config_hash import config_hash, result_config, variables
-from audioprune.files import write_json
+from audioprune.records import read_record, write_record
 
 
 def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     """Refuse a folder that belongs to another configuration.
 
     Raises:
+        CheckpointError: Its run.json is damaged.
         OutputError: It does; the message names the keys that differ.
     """
-    known = read_json(folder / "run.json")
+    known = read_record(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
-        theirs, mine = known.get("config", {}), result_config(plain)
+        theirs, mine = known.get("config"), result_config(plain)
+        theirs = theirs if isinstance(theirs, dict) else {}
         keys = [
             key for key in sorted(set(theirs) | set(mine)) if theirs.get(key) != mine.get(key)
         ] or ["variables of the environment"]
@@ -43,8 +45,9 @@ def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
         )
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, threads and the state of the source tree."""
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions of what numbers depend on; to look for them takes a while."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
@@ -63,6 +66,11 @@ def environment() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
+    return versions
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, threads and the state of the source tree."""
     return {
         "audioprune": __version__,
         "python": platform.python_version(),
@@ -72,11 +80,13 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "variables": variables(),
         "git": _git_revision(),
-        "versions": versions,
+        "versions": dict(_versions()),
     }
 
 
+@cache
 def _git_revision() -> str | None:
+    """Return the commit of the code, as it was when this process first asked."""
     here = Path(audioprune.__file__).resolve().parent
     try:
         found = subprocess.run(
@@ -104,7 +114,7 @@ def write_status(folder: Path, error: BaseException) -> None:
         "exit_code": code,
     }
     with suppress(OutputError):  # a full disk cannot take the reason why the run failed
-        write_json(folder / "status.json", status)
+        write_record(folder / "status.json", status)
 
 
 _OF_REFUSED = {".hydra", ".lock", "env.json", "run.json", "status.json"}
@@ -200,17 +210,31 @@ def empty(folder: Path) -> None:
             f"{folder}: runtime.force=true empties the run folder, and this one holds other "
             f"files; choose another folder"
         )
-    for entry in entries:
+    for entry in sorted(entries, key=_turn):
         if entry.is_dir():
             shutil.rmtree(entry)
         else:
             entry.unlink()
 
 
+def _turn(entry: Path) -> int:
+    """Return when a file goes, so that what is left of an emptied folder is never mistaken.
+
+    First what says that steps are done, and last what says whose the folder is: whoever is killed
+    meanwhile can empty it again.
+    """
+    first = ("status.json", "progress.jsonl", "state.safetensors.previous", "state.safetensors")
+    if entry.name in first:
+        return first.index(entry.name)
+    return len(first) + (entry.name == "run.json")
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object, or an empty one where the file is missing or holds something else."""
+    """Return a JSON object, or an empty one where the file is missing, damaged or something else.
+
+    This is for files without which work is done again; others are read by ``read_record``.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_record(path)
+    except CheckpointError:
         return {}
-    return value if isinstance(value, dict) else {}

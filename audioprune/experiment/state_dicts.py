@@ -7,6 +7,8 @@ Nothing in such a file is executed. Checkpoints of this package are read in expe
 from __future__ import annotations
 
 import logging
+import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,11 @@ KEYS = ("model", "model_state", "state_dict", "model_state_dict", "generator", "
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What wrappers put in front of every name."""
 _DEEPEST = 4  # wrappers around one another
+_BAD_ARCHIVE = (
+    *(zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error),
+    *(EOFError, RuntimeError),
+)
+"""What reading an archive may raise."""
 _LOG = logging.getLogger(__name__)
 _SAVE = "torch.save(model.state_dict(), 'weights.pt')"
 
@@ -49,12 +56,15 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             f"torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pt')"
         )
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of other protocols of pickle
+            held = torch.load(path, map_location="cpu", weights_only=True)
     except (
         Exception
     ) as error:  # torch raises many kinds here; each of them means that the file is not loaded
         raise CheckpointError(
-            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); "
+            f"{path}: contains code or is damaged, not loaded "
+            f"({'no pickle' if isinstance(error, struct.error) else type(error).__name__}); "
             f"expected a plain state dict, {_SAVE}"
         ) from error
     return _find(path, held)
@@ -106,12 +116,34 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _is_script(path: Path) -> bool:
     """Tell a TorchScript program, which holds code, from other files that torch writes."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(
-            name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist()
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            broken = archive.testzip() if stored else None  # torch itself compares no checksum
+    except _BAD_ARCHIVE as error:
+        raise CheckpointError(
+            f"{path}: expected a file that torch.save wrote, got a damaged archive "
+            f"({str(error) or type(error).__name__}); copy it again"
+        ) from error
+    if any(
+        entry.filename.endswith("/constants.pkl") or "/code/" in entry.filename
+        for entry in entries
+    ):
+        return True
+    if broken is not None:
+        raise CheckpointError(
+            f"{path}: checksum mismatch in {broken}; the file was damaged after it was written, "
+            f"copy it again"
         )
+    if not stored:
+        raise CheckpointError(
+            f"{path}: expected a file that torch.save wrote, got compressed records, which may "
+            f"unfold to any size; {_SAVE}"
+        )
+    return False
 
 
 def _find(path: Path, held: Any) -> tuple[dict[str, Tensor], list[str]]:

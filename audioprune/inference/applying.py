@@ -6,8 +6,6 @@ end makes of it. A recording is passed as a whole. Signals are enhanced in enhan
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from audioprune.provenance import corpus_of
 from audioprune.tasks.foreign.comparisons import named_outputs
 from audioprune.tasks.foreign.front_ends import FrontEnd
 from audioprune.tasks.foreign.imitate import Imitate
+from audioprune.terminal.records import csv_text
 
 Row = dict[str, Any]
 _FRAME, _HOP, _MELS = 320, 160, 64
@@ -237,13 +236,9 @@ def read_names(path: str | None) -> list[str]:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Return rows as a table of comma-separated values."""
+    """Return rows as a table of comma-separated values, of which a spreadsheet computes none."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows, columns)
 
 
 def _corpus(checkpoint: str, data: Mapping[str, Any] | None) -> ReadsRecordings:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import soundfile
 
 from audioprune.data.files.audio import (
+    DECODE_ERRORS,
     SEEKABLE_FORMATS,
     AudioInfo,
     decode_error,
@@ -26,6 +28,7 @@ from audioprune.data.files.audio import (
     read_info,
 )
 from audioprune.data.files.headers import missing_bytes
+from audioprune.dsp.encoding import Written
 from audioprune.errors import DataError, OutputError
 from audioprune.inference.enhancer import Enhancer, Samples
 from audioprune.interrupts import check_stop
@@ -186,7 +189,7 @@ def read_blocks(source: Path, info: AudioInfo, frames: int) -> Iterator[Samples]
                     break
                 count += len(block)
                 yield block
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+    except DECODE_ERRORS as error:
         raise DataError(
             f"{source}: expected a readable audio file, got {decode_error(error)}; replace it"
         ) from error
@@ -210,12 +213,15 @@ class _Output:
         if self.container == "OGG":
             self.subtype = "VORBIS"
         self.info, self.clipped = info, 0
+        self._stream: FileIO | None = None
 
     def __enter__(self) -> _Output:
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = open(self.temporary, "wb+", buffering=0)  # closed where it ends
+            self._written = Written(self._stream)
             self._sound = soundfile.SoundFile(
-                os.fsencode(self.temporary),
+                self._written,
                 "w",
                 self.info.sample_rate,
                 self.info.channels,
@@ -233,6 +239,7 @@ class _Output:
             self.clipped += int((np.abs(samples) > 1).sum())
         try:
             self._sound.write(samples)
+            self._written.check()
         except (soundfile.SoundFileError, OSError) as error:
             raise self._refused(error) from error
 
@@ -240,8 +247,8 @@ class _Output:
         try:
             self._sound.close()
             if error is None:
-                with open(self.temporary, "rb") as stream:
-                    os.fsync(stream.fileno())
+                self._written.check()
+                os.fsync(self._stream.fileno())
                 os.replace(self.temporary, self.target)
         except (soundfile.SoundFileError, OSError) as failure:
             if error is None:
@@ -250,6 +257,8 @@ class _Output:
             self._drop()
 
     def _drop(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
         with suppress(OSError):
             self.temporary.unlink(missing_ok=True)
 

@@ -14,11 +14,12 @@ from torch import nn
 
 from audioprune.errors import CheckpointError, OutputError
 from audioprune.experiment.model_io import load_model_file
-from audioprune.files import read_lines, sha256_file, write_atomic, write_json
+from audioprune.files import sha256_file, write_atomic, write_json
 from audioprune.library.saving import file_config, save
 from audioprune.library.stored_form import stored_form
 from audioprune.packing import storage_of
 from audioprune.paths import model_file
+from audioprune.records import read_rows
 
 MODEL = "model.apz"
 _MARK = "<!-- written by audioprune.save_hub -->"
@@ -102,7 +103,7 @@ def _facts(
 
 def _scores_of(run: Path) -> dict[str, float]:
     """Return the mean scores of a run's packed file over its conditions; empty without any."""
-    rows = read_lines(run / "results.jsonl")
+    rows = read_rows(run / "results.jsonl")
     sizes = [row for row in rows if row.get("kind") == "size" and row.get("file") == MODEL]
     steps = {str(row["key"]).removesuffix("size") for row in sizes[-1:]}
     named: dict[str, list[float]] = {}

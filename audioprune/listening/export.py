@@ -6,7 +6,6 @@ and a manifest.
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import re
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import soundfile
 
+from audioprune.dsp.encoding import encoded
 from audioprune.errors import ConfigError, OutputError
 from audioprune.experiment.results import clean
 from audioprune.files import check_writable, write_atomic, write_json
@@ -232,9 +231,7 @@ def _write_webmushra(
 
 
 def _write_wav(path: Path, samples: np.ndarray) -> Path:
-    stream = io.BytesIO()
-    soundfile.write(stream, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return write_atomic(path, stream.getvalue())
+    return write_atomic(path, encoded(samples, SAMPLE_RATE, "WAV"))
 
 
 def _remove_others(folder: Path, kept: set[Path]) -> None:

@@ -8,7 +8,6 @@ it holds is decided in export.py.
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from audioprune.dsp.encoding import encoded
 from audioprune.files import sha256
 from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.scores import REFERENCE
@@ -102,9 +101,7 @@ def _trial(trial: str, conditions: Iterable[str], clips: _Clips) -> dict[str, An
 
 
 def _as_flac(samples: np.ndarray) -> str:
-    stream = io.BytesIO()
-    soundfile.write(stream, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return base64.b64encode(stream.getvalue()).decode()
+    return base64.b64encode(encoded(samples, SAMPLE_RATE)).decode()
 
 
 def _scrambled(condition: str) -> str:

@@ -8,7 +8,6 @@ are in speech.py; the loops in stoi_kernels.py.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections import OrderedDict
@@ -176,11 +175,10 @@ def named(reference: str, pair: str) -> Iterator[None]:
 
 
 def _named(reference: Values, estimate: Values, sample_rate: int) -> tuple[str, str]:
-    digest = hashlib.sha256(repr((sample_rate, len(reference))).encode())
-    digest.update(reference.data)
-    key = digest.hexdigest()
-    digest.update(estimate.data)
-    return key, digest.hexdigest()
+    # 64 bits of a hash with a secret key tell the signals of one process apart, and take less than
+    # half the time of a digest.
+    key = f"{sample_rate} {len(reference)} {hash(reference.tobytes())}"
+    return key, f"{key} {hash(estimate.tobytes())}"
 
 
 def _clean(reference: Values) -> Clean:

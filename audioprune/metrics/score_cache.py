@@ -15,6 +15,7 @@ import numpy as np
 
 from audioprune.errors import OutputError
 from audioprune.files import append_lines, sha256
+from audioprune.plain.sealing import parse
 
 CACHE_FILE = "scores.jsonl"
 _LINES_AT_ONCE = 64
@@ -49,7 +50,7 @@ class ScoreCache:
 
     def _read(self, line: bytes) -> None:
         try:
-            record = json.loads(line)
+            record = parse(line)
             pair, scores, check = record["pair"], record["scores"], record["check"]
             if check == _checksum(pair, scores):
                 self._scores.update({(pair, tag): float(value) for tag, value in scores.items()})
@@ -76,7 +77,7 @@ class ScoreCache:
             OutputError: The file cannot be written.
         """
         if self.path is not None and self._unwritten:
-            append_lines(self.path, self._unwritten)
+            append_lines(self.path, self._unwritten, seal=False)
             self._unwritten = []
 
 

@@ -91,12 +91,17 @@ def band_magnitudes(spectra: Spectra, edges: Places) -> Values:
         edges: First bin of each band, and the bin behind the last band.
     """
     made = np.empty((edges.size - 1, spectra.shape[0]), np.float64)
+    parts, lowest = spectra.view(np.float64), edges[0]  # real and imaginary parts take turns
+    power = np.empty(edges[-1] - lowest, np.float64)
     for place in range(spectra.shape[0]):
-        spectrum = spectra[place]
+        spectrum = parts[place]
+        for i in range(power.size):
+            real, imaginary = spectrum[2 * (lowest + i)], spectrum[2 * (lowest + i) + 1]
+            power[i] = real * real + imaginary * imaginary
         for band in range(edges.size - 1):
             total = 0.0
-            for i in range(edges[band], edges[band + 1]):
-                total += spectrum[i].real ** 2 + spectrum[i].imag ** 2
+            for i in range(edges[band] - lowest, edges[band + 1] - lowest):
+                total += power[i]
             made[band, place] = np.sqrt(total)
     return made
 
@@ -138,49 +143,65 @@ def clipped_correlations(clean: Values, other: Values, length: int, most: float)
 def unit_correlations(clean: Values, other: Values, length: int) -> float:
     """Return the sum of the correlations of all segments of which rows, then columns are units.
 
-    A row or column is a unit when it has zero mean and unit norm.
+    A row or column is a unit when it has zero mean and unit norm. The inner loops run over frames
+    and become vector instructions.
     """
     bands, frames = clean.shape
     one, two = np.empty((bands, length)), np.empty((bands, length))
+    one_mean, two_mean = np.empty(length), np.empty(length)
+    one_whole, two_whole = np.empty(length), np.empty(length)
+    one_power, two_power, both = np.empty(length), np.empty(length), np.empty(length)
     total = 0.0
     for first in range(frames - length + 1):
-        _unit_segment(clean, first, one)
-        _unit_segment(other, first, two)
+        _unit_rows(clean, first, one, one_mean, one_whole)
+        _unit_rows(other, first, two, two_mean, two_whole)
+        for i in range(length):
+            one_power[i] = two_power[i] = both[i] = 0.0
         for band in range(bands):
             for i in range(length):
-                total += one[band, i] * two[band, i]
+                left, right = one[band, i] - one_mean[i], two[band, i] - two_mean[i]
+                one_power[i] += left * left
+                two_power[i] += right * right
+                both[i] += left * right
+        for i in range(length):
+            total += both[i] / (
+                _norm(one_power[i], one_whole[i]) * _norm(two_power[i], two_whole[i])
+            )
     return total
 
 
 @compiled(fastmath=_SUMS)
-def _unit_segment(values: Values, first: int, unit: Values) -> None:
-    """Write the segment that begins at a frame, with rows and then columns as units."""
+def _unit_rows(values: Values, first: int, unit: Values, mean: Values, whole: Values) -> None:
+    """Write the segment that begins at a frame with rows as units.
+
+    Written too are the mean of each column and the sum of its squares.
+    """
     bands, length = unit.shape
-    for band in range(bands):
-        total = 0.0
-        for i in range(length):
-            unit[band, i] = values[band, first + i]
-            total += unit[band, i]
-        mean = total / length
-        power = whole = 0.0
-        for i in range(length):
-            whole += unit[band, i] * unit[band, i]
-            unit[band, i] -= mean
-            power += unit[band, i] * unit[band, i]
-        # What is constant up to rounding becomes almost zero, not amplified rounding.
-        norm = np.sqrt(power) + 1e3 * EPS * np.sqrt(whole) + TINY
-        for i in range(length):
-            unit[band, i] /= norm
     for i in range(length):
-        total = whole = 0.0
-        for band in range(bands):
-            total += unit[band, i]
-            whole += unit[band, i] * unit[band, i]
-        mean = total / bands
-        power = 0.0
-        for band in range(bands):
-            unit[band, i] -= mean
-            power += unit[band, i] * unit[band, i]
-        norm = np.sqrt(power) + 1e3 * EPS * np.sqrt(whole) + TINY
-        for band in range(bands):
-            unit[band, i] /= norm
+        mean[i] = whole[i] = 0.0
+    for band in range(bands):
+        total = squares = power = 0.0
+        for i in range(length):
+            value = values[band, first + i]
+            total += value
+            squares += value * value
+        middle = total / length
+        for i in range(length):
+            value = values[band, first + i] - middle
+            unit[band, i] = value
+            power += value * value
+        scale = 1 / _norm(power, squares)
+        for i in range(length):
+            value = unit[band, i] * scale
+            unit[band, i] = value
+            mean[i] += value
+            whole[i] += value * value
+    for i in range(length):
+        mean[i] /= bands
+
+
+@compiled(fastmath=_SUMS)
+def _norm(power: float, whole: float) -> float:
+    """Return the norm of what has this power without its mean, and ``whole`` with it."""
+    # What is constant up to rounding becomes almost zero, not amplified rounding.
+    return float(np.sqrt(power) + 1e3 * EPS * np.sqrt(whole) + TINY)

@@ -209,13 +209,15 @@ class WaveNet(nn.Module):
         seed: int = 0,
         temperature: float = 1.0,
         start: Tensor | None = None,
+        half: bool = False,
     ) -> Tensor:
         """Draw samples one after another, each from the distribution given all before it.
 
         Every layer remembers its past, so that a sample costs one step. On a CPU, float32 models
-        run in one compiled loop on one thread; its tokens, those of ``step`` and those of whole
-        forward passes are equal except where a rounding error of about 1e-6 decides between two
-        classes.
+        run in one compiled loop; its tokens, those of ``step`` and those of whole forward passes
+        are equal except where a rounding error of about 1e-6 decides between two classes. Where
+        torch may use two cores or more and they are idle, two share one row, or all share several;
+        the tokens are the same.
 
         Args:
             steps: Number of samples to draw, 1 or more.
@@ -225,15 +227,18 @@ class WaveNet(nn.Module):
             temperature: Divisor of the logits; 0 takes the most probable class.
             start: Classes (B, T0) that are fed first, T0 >= 1; by default one sample of silence,
                 with B as of ``cond``, else 1.
+            half: Whether the matrices are rounded to bfloat16 for this call, which halves what is
+                read for each sample: the tokens are those of a model with rounded weights.
 
         Returns:
             Classes of the new samples, int64, shape (B, steps), without the start.
 
         Raises:
-            ConfigError: ``steps``, ``seed`` or ``temperature`` lies outside its range.
+            ConfigError: ``steps``, ``seed`` or ``temperature`` lies outside its range, or ``half``
+                is asked for where the compiled loop cannot run.
             DataError: ``start`` or ``cond`` do not fit.
         """
-        return generation.generate(self, steps, cond, seed, temperature, start)
+        return generation.generate(self, steps, cond, seed, temperature, start, half)
 
     def state_bytes(self) -> int:
         """Return the bytes that one stream remembers between samples, as float32."""

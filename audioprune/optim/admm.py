@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from audioprune.optim import options
-from audioprune.optim.directions import Work, align, direction
+from audioprune.optim.directions import GIVEN, Base, Move, Work, align
 from audioprune.optim.group_optimizer import Group, GroupOptimizer, Pick
 from audioprune.optim.group_steps import (
-    Move,
     clear_outside,
+    compiled_kernels,
     group_norms,
     keep_groups,
+    plain_step,
     prox_step,
     smallest_groups,
+    split_step,
 )
 from audioprune.optim.groups import Units
 from audioprune.optim.plans import Plan, alive_groups
@@ -152,22 +155,35 @@ class ADMM(GroupOptimizer):
             self._z_step(group, work)
 
     def _x_step(self, group: Group, work: Work) -> None:
-        rho, pulls = float(group["rho"]), []
-        for x in work.params[: work.split]:
-            z, u = self._copies(x)
-            pulls.append(x - z + u)
-        clear_outside(work.plan, pulls)
-        # Only the tensors that hold groups are coupled; they come first.
-        coupled = zip(work.gradients[: work.split], pulls, strict=True)
-        pulled = [gradient.add(pull, alpha=rho) for gradient, pull in coupled]
-        gradients = pulled + work.gradients[work.split :]
-        move = work.grouped(direction(group, self.state, work.params, gradients), group)
+        move = self._coupled(group, work)
+        if move.xs and compiled_kernels(move) is None:
+            rho, pulls = float(group["rho"]), []
+            for x in move.xs:
+                z, u = self._copies(x)
+                pulls.append((x - z).add_(u))
+            clear_outside(work.plan, pulls)
+            torch._foreach_mul_(pulls, rho)
+            torch._foreach_add_(pulls, list(move.gradients))
+            move = replace(move, gradients=pulls)
         if move.xs:
-            torch._foreach_add_(list(move.xs), list(move.ds), alpha=-move.lr)
+            plain_step(move)
+
+    def _coupled(self, group: Group, work: Work) -> Move:
+        """Return the move of the x-step; compiled code makes the pull to z of its base itself."""
+        move = work.move(group, self.state)
+        copies = [self._copies(x) for x in move.xs]
+        return replace(move, base=Base(group, self.state, copies, float(group["rho"])))
 
     def _z_step(self, group: Group, work: Work) -> None:
         rho, xs = float(group["rho"]), work.params[: work.split]
         copies = [self._copies(x) for x in xs]
+        if group["target_group_sparsity"] is None:
+            base = replace(GIVEN, copies=copies)
+            move = Move(work.plan, xs, xs, 0.0, group["fused"], base)
+            squares = split_step(move, float(group["lmbda"]) / rho)
+            if squares is not None:
+                group["primal_square"], group["dual_square"] = squares[0], rho**2 * squares[1]
+                return
         before = [z.clone() for z, _ in copies]
         for x, (z, u) in zip(xs, copies, strict=True):
             torch.add(x, u, out=z)

@@ -1,47 +1,29 @@
 """What one step does to all groups at once, in place.
 
-There are proximal, half-space, sub-gradient and orthant steps. Every step takes the direction
-``d`` that the base optimiser would follow (directions.py). Large CPU models go through kernels.py,
-everything else through plain torch operations that run on any device; both compute the same
-formulas.
+There are plain, proximal, half-space, sub-gradient and orthant steps. Every step takes the
+direction ``d`` that the base optimiser would follow (directions.py). Large CPU models go through
+kernels/, which makes the direction in the same pass, everything else through plain torch
+operations that run on any device; both compute the same formulas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audioprune.errors import ConfigError
+from audioprune.optim.directions import GIVEN, Move
 from audioprune.optim.plans import Plan
 
 # Below this many entries, compiling or loading the kernels costs more than they save.
 _LARGE = 1 << 16
-
-
-@dataclass(frozen=True)
-class Move:
-    """The tensors of one step.
-
-    Attributes:
-        plan: The groups among them.
-        xs: Parameters that hold groups, changed in place.
-        ds: Direction of each, with the same memory order.
-        lr: Learning rate.
-        fused: True demands the compiled kernels, False forbids them, None leaves the choice to the
-            size; the sub-gradient step has none.
-    """
-
-    plan: Plan
-    xs: Sequence[Tensor]
-    ds: Sequence[Tensor]
-    lr: float
-    fused: bool | None = None
 
 
 def group_norms(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
@@ -87,15 +69,16 @@ def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
     an addition.
     """
     plan = move.plan
-    kernels = _kernels(move)
+    kernels = compiled_kernels(move)
     if kernels:
-        allowed = plan.all_allowed
-        if limit is not None:
-            norms = _kernel_sums(kernels, move)[2].sqrt_()
-            allowed = _smallest(norms, norms <= threshold, limit).numpy()
-        _launch(kernels.prox, move, allowed, move.lr, threshold)
+        leaving = np.full(plan.size, np.inf)
+        with _launched(move) as given:
+            kernels.prox(*given, leaving, limit is not None, move.lr, threshold)
+            if limit is not None:
+                groups, dies = _settled(leaving, limit)
+                kernels.finish(*given, groups, dies, move.lr, 0.0, 0.0)
         return
-    xs, ds = plan.rows(move.xs), plan.rows(move.ds)
+    xs, ds = plan.rows(move.xs), plan.rows(move.directions())
     moved = list(zip(xs, ds, _scratch(xs), strict=True))
     norms = _squares(plan, (torch.sub(x, d, alpha=move.lr, out=h) for x, d, h in moved)).sqrt_()
     inside = norms <= threshold
@@ -128,16 +111,16 @@ def half_space_step(
     half-space step; the limit is an addition.
     """
     plan = move.plan
-    kernels = _kernels(move)
+    kernels = compiled_kernels(move)
     if kernels:
-        allowed = plan.all_allowed
-        if limit is not None:
-            squares, products, _ = _kernel_sums(kernels, move)
-            numbers = (move.lr, lmbda, epsilon, guard, limit)
-            allowed = _half_space_verdict(squares, products, *numbers)[1].numpy()
-        _launch(kernels.half_space, move, allowed, move.lr, lmbda, epsilon, guard)
+        leaving, numbers = np.full(plan.size, np.inf), (move.lr, lmbda, epsilon, guard)
+        with _launched(move) as given:
+            zeros = kernels.half_space(*given, leaving, limit is not None, *numbers)
+            if limit is not None:
+                groups, dies = _settled(leaving, max(0, limit - zeros))
+                kernels.finish(*given, groups, dies, move.lr, lmbda, guard)
         return
-    xs, ds = plan.rows(move.xs), plan.rows(move.ds)
+    xs, ds = plan.rows(move.xs), plan.rows(move.directions())
     squares, products = _squares_and_products(plan, xs, ds)
     weight, dead = _half_space_verdict(squares, products, move.lr, lmbda, epsilon, guard, limit)
     _pulled_step(plan, xs, ds, move.lr, weight, dead | (squares == 0))
@@ -149,7 +132,7 @@ def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
     Source: first stage of the code that the authors of HSPG released.
     """
     plan = move.plan
-    xs, ds = plan.rows(move.xs), plan.rows(move.ds)
+    xs, ds = plan.rows(move.xs), plan.rows(move.directions())
     _pulled_step(plan, xs, ds, move.lr, _weight(_squares(plan, xs).sqrt(), lmbda, guard), None)
 
 
@@ -174,14 +157,15 @@ def prox_l1_step(move: Move, threshold: float) -> None:
     Source: Chen, "Choices of r(x)", l1 norm.
     """
     plan = move.plan
-    kernels = _kernels(move)
+    kernels = compiled_kernels(move)
     if kernels:
-        _launch(kernels.prox_l1, move, plan.size, move.lr, threshold)
+        with _launched(move) as given:
+            kernels.prox_l1(*given, plan.size, move.lr, threshold)
         return
     device = plan.owners.device
     threshold_each = torch.full((plan.size,), threshold, dtype=plan.dtype, device=device)
     bounds = plan.per_row(threshold_each, 0.0)  # entries of no group are not shrunk
-    for x, d, bound in zip(plan.rows(move.xs), plan.rows(move.ds), bounds, strict=True):
+    for x, d, bound in zip(plan.rows(move.xs), plan.rows(move.directions()), bounds, strict=True):
         x.sub_(d, alpha=move.lr)
         x.sub_(x.clamp(-bound, bound))
 
@@ -193,11 +177,13 @@ def orthant_step(move: Move, lmbda: float) -> None:
     orthant step.
     """
     plan = move.plan
-    kernels = _kernels(move)
+    kernels = compiled_kernels(move)
     if kernels:
-        _launch(kernels.orthant, move, plan.size, move.lr, lmbda)
+        with _launched(move) as given:
+            kernels.orthant(*given, plan.size, move.lr, lmbda)
         return
-    for x, d, covered in zip(plan.rows(move.xs), plan.rows(move.ds), _inside(plan), strict=True):
+    ds = plan.rows(move.directions())
+    for x, d, covered in zip(plan.rows(move.xs), ds, _inside(plan), strict=True):
         sign = x.sign().mul_(covered)
         x.sub_((sign * lmbda).add_(d), alpha=move.lr)
         x.masked_fill_((x * sign <= 0) & covered, 0.0)
@@ -213,7 +199,37 @@ def smallest_groups(norms: Tensor, count: int) -> Tensor:
     return _smallest(norms, torch.ones_like(norms, dtype=torch.bool), count)
 
 
-def _kernels(move: Move) -> ModuleType | None:
+def plain_step(move: Move) -> None:
+    """Take the step of the base optimiser: ``x - lr d``."""
+    kernels = compiled_kernels(move)
+    if kernels:
+        with _launched(move) as given:
+            kernels.plain(*given, move.plan.size, move.lr)
+        return
+    torch._foreach_add_(list(move.xs), list(move.directions()), alpha=-move.lr)
+
+
+def split_step(move: Move, threshold: float) -> tuple[float, float] | None:
+    """Take the z-step of ADMM on the copies of the base, in compiled code.
+
+    Args:
+        move: The tensors; its base holds the copies.
+        threshold: lambda / rho.
+
+    Returns:
+        ``||x - z||^2`` and ``||z - z before||^2``, or None where compiled code is not used.
+    """
+    if compiled_kernels(move) is None:
+        return None
+    from audioprune.optim.kernels import splitting
+
+    kernel: Any = splitting.split
+    with _launched(move) as given:
+        found: tuple[float, float] = kernel(*given, move.plan.size, threshold)
+    return found
+
+
+def compiled_kernels(move: Move) -> ModuleType | None:
     """Return the module of compiled kernels, or None where plain torch operations do the step."""
     able = move.plan.compiled
     if move.fused and not able:
@@ -224,27 +240,34 @@ def _kernels(move: Move) -> ModuleType | None:
     wanted = move.plan.entries >= _LARGE if move.fused is None else move.fused
     if not able or not wanted:
         return None
-    from audioprune.optim import kernels
+    from audioprune.optim.kernels import steps
 
-    return kernels
+    return steps
 
 
-def _launch(kernel: Any, move: Move, *arguments: Any) -> None:
-    """Run a kernel, which gets the tensors as addresses and changes xs in place."""
-    xs = np.array([x.data_ptr() for x in move.xs], np.int64)
-    ds = np.array([d.data_ptr() for d in move.ds], np.int64)
-    like = np.empty(1, np.float64 if move.plan.dtype == torch.float64 else np.float32)
-    kernel(xs, ds, *move.plan.runs, like, *arguments)
-    # Writes through an address are unseen by autograd, which must refuse a later backward pass
-    # through old values.
+@contextmanager
+def _launched(move: Move) -> Iterator[tuple[Any, ...]]:
+    """Give what all kernels take; the step counts as taken.
+
+    Autograd is told of writes through an address, so that it refuses a later backward pass through
+    old values.
+    """
+    plan, wide = move.plan, move.plan.dtype == torch.float64
+    offsets, runs = plan.runs
+    memory: Any = np.empty(plan.longest, np.float64 if wide else np.float32)
+    tensors, bias, rule = (move.base or GIVEN).compiled(move.xs, move.gradients, memory)
+    yield tensors, runs, memory[:0], bias, rule, offsets
     torch.autograd.graph.increment_version(move.xs)
 
 
-def _kernel_sums(kernels: ModuleType, move: Move) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ||x||^2, <x, d> and ||x - lr d||^2 of every group, float64 of shape (size,)."""
-    squares, products, moved = (np.empty(move.plan.size) for _ in range(3))
-    _launch(kernels.sums, move, move.lr, squares, products, moved)
-    return torch.from_numpy(squares), torch.from_numpy(products), torch.from_numpy(moved)
+def _settled(
+    leaving: NDArray[np.float64], room: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the groups that a capped step has left, and which of them become zero."""
+    groups = np.flatnonzero(leaving < np.inf)
+    dies = np.zeros(groups.size, np.bool_)
+    dies[np.argsort(leaving[groups], kind="stable")[:room]] = True
+    return groups, dies
 
 
 def _half_space_verdict(

@@ -12,10 +12,9 @@ from typing import Any, Literal
 
 from audioprune.errors import ConfigError
 from audioprune.optim import options
-from audioprune.optim.directions import Work, direction
+from audioprune.optim.directions import Move, Work
 from audioprune.optim.group_optimizer import Group, GroupOptimizer
 from audioprune.optim.group_steps import (
-    Move,
     half_space_step,
     penalised,
     prox_step,
@@ -134,7 +133,7 @@ class HSPG(GroupOptimizer):
                 work.plan, work.params[: work.split], gradients[: work.split], lmbda, guard
             )
             gradients, lmbda = inner + gradients[work.split :], 0.0
-        move = work.grouped(direction(group, self.state, work.params, gradients), group)
+        move = work.move(group, self.state, gradients)
         if move.xs:
             _take(stage, move, lmbda, group["epsilon"], guard, _limit(group, work))
 

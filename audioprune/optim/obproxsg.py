@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from audioprune.errors import ConfigError
 from audioprune.optim import options
-from audioprune.optim.directions import Work, direction
+from audioprune.optim.directions import Work
 from audioprune.optim.group_optimizer import Group, GroupOptimizer
 from audioprune.optim.group_steps import orthant_step, prox_l1_step, zero_entries
 from audioprune.optim.groups import Units
@@ -95,7 +95,7 @@ class OBProxSG(GroupOptimizer):
     def _step_group(self, group: Group, work: Work) -> None:
         if group["steps"] == 0:
             _refuse_frozen_start(group, work)
-        move = work.grouped(direction(group, self.state, work.params, work.gradients), group)
+        move = work.move(group, self.state)
         if move.xs and _stage(group) == "prox":
             prox_l1_step(move, move.lr * float(group["lmbda"]))
         elif move.xs:

@@ -22,6 +22,7 @@ Integers = NDArray[np.int64]
 # Entries; parameters, directions and one temporary of this size fit into the second-level cache
 # together.
 _CPU_BLOCK = 1 << 17
+RUN = 1 << 14  # entries of a run; a scratch for its direction stays near the processor
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ class Plan:
         return sum(rows * width for rows, width in zip(self.row_counts, self.widths, strict=True))
 
     @cached_property
-    def runs(self) -> tuple[Integers, Integers, Integers, Integers]:
+    def runs(self) -> tuple[Integers, Integers]:
         """Neighbouring rows of a group as runs of memory, for the compiled kernels.
 
         The number of the first run of each group, shape (size + 2,), where the last group is that
-        of all rows outside; then tensor, start and length of each run.
+        of all rows outside; then tensor, start and length of each run, shape (R, 3).
         """
         tensor = np.repeat(np.arange(len(self.row_counts)), self.row_counts)
         width = np.asarray(self.widths, np.int64)[tensor]
@@ -101,16 +102,24 @@ class Plan:
         joined = (owner[1:] == owner[:-1]) & (tensor[1:] == tensor[:-1])
         joined &= start[1:] == start[:-1] + width[:-1]
         first = np.flatnonzero(np.concatenate([[True], ~joined]))
+        owner, tensor, start = owner[first], tensor[first], start[first]
         length = np.add.reduceat(width, first)
-        offsets = np.searchsorted(owner[first], np.arange(self.size + 2))
-        runs = (offsets, tensor[first], start[first], length)
-        offsets, tensor, start, length = (each.astype(np.int64) for each in runs)
-        return offsets, tensor, start, length
+        # Long runs are cut.
+        parts = -(-length // RUN)
+        nth = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+        owner, tensor, start = (np.repeat(each, parts) for each in (owner, tensor, start))
+        length = np.minimum(np.repeat(length, parts) - nth * RUN, RUN)
+        offsets = np.searchsorted(owner, np.arange(self.size + 2))
+        runs = np.stack([tensor, start + nth * RUN, length], 1)
+        return offsets.astype(np.int64), runs.astype(np.int64)
 
     @cached_property
-    def all_allowed(self) -> NDArray[np.bool_]:
-        """Mark every group as free to become zero, shape (size,)."""
-        return np.ones(self.size, np.bool_)
+    def longest(self) -> int:
+        """Entries of the largest group, at least those of the longest run."""
+        offsets, length = self.runs[0], self.runs[1][:, 2]
+        ends = np.concatenate([[0], np.cumsum(length)])
+        groups = np.diff(ends[offsets[: self.size + 1]])
+        return int(max(groups.max(initial=0), RUN))
 
     @cached_property
     def block_sizes(self) -> list[int]:

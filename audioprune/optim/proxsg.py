@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from audioprune.optim import options
-from audioprune.optim.directions import Work, direction
+from audioprune.optim.directions import Work
 from audioprune.optim.group_optimizer import Group, GroupOptimizer
 from audioprune.optim.group_steps import prox_l1_step, prox_step
 from audioprune.optim.groups import Units
@@ -78,7 +78,7 @@ class ProxSG(GroupOptimizer):
         )
 
     def _step_group(self, group: Group, work: Work) -> None:
-        move = work.grouped(direction(group, self.state, work.params, work.gradients), group)
+        move = work.move(group, self.state)
         if move.xs:
             apply = prox_step if group["norm"] == "group" else prox_l1_step
             apply(move, move.lr * float(group["lmbda"]))

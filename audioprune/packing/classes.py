@@ -114,7 +114,7 @@ def read_classes(reader: Reader, shape: tuple[int, ...]) -> Classes:
 
 
 def _members(labels: Labels) -> list[NDArray[np.int64]]:
-    """Return the positions of each class."""
+    """Return the positions of each class; of one class alone only their number is right."""
     if labels[0] == 1:
-        return [np.arange(labels[1].size)]
+        return [np.broadcast_to(np.int64(0), labels[1].size)]
     return [np.flatnonzero(labels[1] == label) for label in range(labels[0])]

@@ -99,7 +99,8 @@ def _by_classes(
     if min(keep.shape) < 2:
         return []
     rows, columns = (cluster_labels(_scale(magnitude, keep, axis), _FINEST) for axis in (1, 0))
-    cell = (rows[1][:, None] * _FINEST + columns[1][None, :]).astype(np.uint8)[keep]
+    row, column = rows[1].astype(np.uint8), columns[1].astype(np.uint8)
+    cell = (row[:, None] * np.uint8(_FINEST) + column[None, :])[keep]
     cells = _FINEST * _FINEST
     counts = np.bincount(cell.astype(np.int64) * alphabet + codes, minlength=cells * alphabet)
     choices = []

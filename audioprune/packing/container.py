@@ -40,6 +40,7 @@ from audioprune.packing.tensors import (
     record_of,
     to_bytes,
 )
+from audioprune.plain.sealing import refuse_deep
 
 MAGIC = PACKED_MAGIC
 VERSION, GRID_VERSION = 1, 2
@@ -395,6 +396,7 @@ def _load_header(packed: bytes) -> dict[str, Any]:
         if len(text) > MAX_HEADER_BYTES or not inflate.eof or inflate.unused_data:
             raise BadStream("its length is wrong")
         header = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        refuse_deep(header)
     except (zlib.error, ValueError, RecursionError) as error:
         raise BadStream(f"it cannot be parsed: {error}") from error
     if not isinstance(header, dict) or set(header) != {"config", "meta", "tensors"}:

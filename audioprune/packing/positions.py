@@ -7,7 +7,7 @@ are written in codes.py and tensors.py.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +80,14 @@ def _by_classes(matrix: Bools, split: int) -> list[tuple[float, Classes, NDArray
     """Return estimated bits, classes and levels of one matrix view, for all class counts."""
     if min(matrix.shape) < 2:
         return []
-    rows, columns = _class_choices(matrix.mean(axis=1)), _class_choices(matrix.mean(axis=0))
-    # Kept weights of each row by column class: one product for all class counts, exact in float32
-    # below 2^24 columns.
+    # Counts by products, which are exact in float32 below 2^24.
+    whole, (height, width) = matrix.astype(np.float32), matrix.shape
+    kept = (whole @ np.ones(width, np.float32), np.ones(height, np.float32) @ whole)
+    rows = _class_choices(kept[0].astype(np.float64) / width)
+    columns = _class_choices(kept[1].astype(np.float64) / height)
+    # Kept weights of each row by column class: one product for all class counts.
     indicators = np.concatenate([_indicator(labels) for labels, _ in columns], axis=1)
-    ones = (matrix.astype(np.float32) @ indicators).astype(np.float64)
+    ones = (whole @ indicators).astype(np.float64)
     choices = []
     for row_labels, row_bits in rows:
         by_row = _indicator(row_labels).astype(np.float64)
@@ -138,9 +141,14 @@ def _numerator(level: int) -> int:
     return odd * odd if level < _LEVELS // 2 else (1 << 17) - (512 - odd) ** 2
 
 
+@cache
+def _numerators() -> NDArray[np.int64]:
+    return np.array([_numerator(level) for level in range(_LEVELS)])
+
+
 def _cost(levels: NDArray[np.int64], ones: Numbers, sizes: Numbers) -> NDArray[np.float64]:
     """Return the bits that each block costs at its level."""
-    share = np.array([_numerator(level) for level in range(_LEVELS)])[levels] / (1 << 17)
+    share = _numerators()[levels] / (1 << 17)
     removed = sizes - ones
     return np.asarray(-ones * np.log2(share) - removed * np.log2(1 - share), np.float64)
 

@@ -7,6 +7,7 @@ file, and how a damaged one is recognised, is decided in container.py.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
@@ -39,6 +40,8 @@ GRIDS: tuple[Kind, ...] = ("grid", "sparse-grid")
 
 MAX_NAME = 512
 """Most characters of the name of a tensor."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a pair of UTF-16, which JSON can spell and no text can hold."""
 _MAX_AXES = 16
 _DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
@@ -98,7 +101,7 @@ def record_of(row: Any) -> Record:
     if not isinstance(row, list) or len(row) != len(fields(Record)):
         raise BadStream("a record has the wrong fields")
     name, shape, dtype, kind, masked, levels, coded, raw = row
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or _HALF.search(name):
         raise BadStream("a tensor has a bad name")
     if (
         not isinstance(shape, list)
@@ -186,8 +189,7 @@ def decode(record: Record, body: bytes) -> Piece:
             book = read_grid(reader, record.levels, where)
         else:
             book = _read_codes(reader, record.levels, where, count)
-        kept = torch.from_numpy(np.asarray(where))
-        values = to_bytes(book.restore(kept)[kept])
+        values = to_bytes(_values(book, where))
     elif record.kind == "raw":
         values, raw = np.frombuffer(raw, np.uint8), b""
     else:
@@ -212,7 +214,7 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
                 f"{name}: expected a mask of shape {tuple(tensor.shape)}, got "
                 f"{tuple(keep.shape)}; use this model's mask"
             )
-        if bool((tensor[~keep] != 0).any()):
+        if bool(((tensor != 0) > keep).any()):
             raise ConfigError(
                 f"{name}: expected zeros where the mask removes, got other values; apply the "
                 f"mask first"
@@ -230,17 +232,25 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
 
 def _check_codebook(name: str, tensor: Tensor, book: Quantized, keep: NDArray[np.bool_]) -> None:
     """Refuse a codebook or grid whose values are not, bit for bit, those of the kept weights."""
-    same = tensor.dtype == torch.float32 and book.codes.numel() == int(keep.sum())
+    same = tensor.dtype == torch.float32 and book.codes.numel() == np.count_nonzero(keep)
     same = same and _is_sound(book, tensor.shape)
     if same and book.codes.numel():
-        where = torch.from_numpy(np.asarray(keep))
-        values = book.restore(where)[where].view(torch.int32)
-        same = torch.equal(tensor[where].view(torch.int32), values)
+        held = tensor.contiguous().view(torch.int32).numpy()[keep]
+        same = np.array_equal(held, _values(book, keep).numpy().view(np.int32))
     if not same:
         raise ConfigError(
             f"{name}: expected the weights to be the values of their codebook, got others; "
             f"quantize the model again"
         )
+
+
+def _values(book: Quantized, keep: NDArray[np.bool_]) -> Tensor:
+    """Return the quantised values of the kept weights, float32 (S,)."""
+    if isinstance(book, Codebook) and book.codes.numel():
+        # a byte a code indexes fastest
+        return torch.from_numpy(book.centroids.cpu().numpy()[book.codes.cpu().numpy()])
+    where = torch.from_numpy(np.asarray(keep))
+    return book.restore(where)[where]
 
 
 def _is_sound(book: Quantized, shape: torch.Size) -> bool:

@@ -14,6 +14,7 @@ import yaml
 
 import audioprune
 from audioprune.errors import ConfigError
+from audioprune.plain import yaml_text
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def read_platforms(folder: Path | None = None) -> list[Platform]:
 def _read(path: Path) -> Platform:
     numbers = ("clock_hz", "flops", "drive_bytes", "ram_bytes")
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml_text.parse(path.read_text(encoding="utf-8"))
         found = {key: float(value[key]) for key in numbers}
         if set(value) - {each.name for each in fields(Platform)} or not all(
             number > 0 for number in found.values()

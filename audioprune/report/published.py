@@ -10,6 +10,7 @@ import yaml
 
 import audioprune
 from audioprune.errors import ConfigError
+from audioprune.plain import yaml_text
 
 Published = Mapping[str, Any]
 """The published facts of a paper, as its YAML file nests them."""
@@ -31,7 +32,7 @@ def read_reported(source: Published | str | Path | None, paper: str) -> Publishe
     path = Path(source) if source else _shipped_conf() / "reported"
     path = path / f"{paper}.yaml" if path.is_dir() else path
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml_text.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"expected a YAML file of published numbers, got {path} ({type(error).__name__}); "

@@ -29,12 +29,13 @@ from audioprune.compress.units.weight_groups import (
     weight_groups,
 )
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.experiment.results import clean, write_csv
+from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
 from audioprune.metrics import METRICS
 from audioprune.protocols.work import SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, PassedTo, Range
+from audioprune.records import write_csv
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import ascending, check_items, units_of
 from audioprune.steps.prune import items_of

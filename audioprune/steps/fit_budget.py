@@ -39,13 +39,14 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.foreign.trial import example_outputs
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model
-from audioprune.experiment.results import clean, write_csv
+from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
 from audioprune.metrics import METRICS
 from audioprune.protocols.work import CANDIDATE, Work
 from audioprune.ranges import OneOf, PassedTo, Range
+from audioprune.records import write_csv
 from audioprune.steps.curves import (
     candidates_of,
     check_units,

@@ -7,6 +7,7 @@ audioprune.compress.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,6 @@ from audioprune.compress.units.weight_groups import GroupKinds
 from audioprune.compress.units.zero import dead_units, zero_units_
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.foreign.trial import example_outputs
-from audioprune.experiment.results import write_csv
 from audioprune.experiment.rows import SparsityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
@@ -41,6 +41,7 @@ from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
 from audioprune.protocols.work import SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, PassedTo, Range
+from audioprune.records import write_csv
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import (
@@ -59,6 +60,8 @@ OF_WEIGHTS = ("magnitude", "normalization")
 """Criteria of units that look at weights alone."""
 _WEIGHTS_REMEDY = "take single weights out with pipeline=weights"
 METHODS = ("first_violation", "bisection", "checked_bisection")
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -361,7 +364,17 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
         more=extra,
     )
     run.results.put(row)
+    _warn_of_emptied(path, before, after)
     return removed
+
+
+def _warn_of_emptied(path: str, before: Mask, after: Mask) -> None:
+    """Name the tensors of which nothing is left: what they feed is constant from now on."""
+    had = before.per_tensor()
+    emptied = [name for name, share in after.per_tensor().items() if not share and had.get(name)]
+    if emptied:
+        more = f" and {len(emptied) - 3} more" if len(emptied) > 3 else ""
+        _LOG.warning("%s: no weight is left in %s%s", path, ", ".join(emptied[:3]), more)
 
 
 def _parameters(run: Run) -> int:

@@ -17,10 +17,10 @@ from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
 from audioprune.distiller.context import FirstStatistics
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.protocols.work import Work
 from audioprune.ranges import OneOf, PassedTo, Range
+from audioprune.records import write_csv
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
 from audioprune.steps.train import (

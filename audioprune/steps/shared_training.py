@@ -29,9 +29,10 @@ from audioprune.experiment.config_hash import foreign_code, variables
 from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
 from audioprune.experiment.run_folder import read_json
-from audioprune.files import lock_in_turn, write_atomic, write_json
+from audioprune.files import drop_leftovers, lock_in_turn, write_atomic
 from audioprune.interrupts import check_stop
 from audioprune.protocols import KeepsState
+from audioprune.records import write_record
 from audioprune.training.devices import chosen_device
 from audioprune.training.outcome import Outcome
 from audioprune.training.processes import processes
@@ -108,6 +109,7 @@ def once(
     outcome = _taken(run, path, folder, facts, training, files)
     if outcome is None:
         with lock_in_turn(folder, lambda told: _say_waiting(path, told), check_stop):
+            drop_leftovers(folder)
             outcome = _taken(run, path, folder, facts, training, files)
             if outcome is None:
                 outcome = _made(run, folder, facts, train, training, files)
@@ -210,7 +212,9 @@ def _taken(
         write_atomic(run.folder / name, data.numpy().tobytes())
     log = "".join(json.dumps(row) + "\n" for row in meta["outcome"]["history"])
     write_atomic(training / _LOG, log)
-    if meta["made_in"] != run.folder.name:
+    if meta["made_in"] == run.folder.name:
+        (folder / _MAKING).unlink(missing_ok=True)  # this run was killed before it could
+    else:
         told = "%s: taken from %s, trained in %.1f s by %s"
         _NOTES.info(told, path, folder, meta["outcome"]["seconds"], meta["made_in"])
     return Outcome(**meta["outcome"], mask=None)
@@ -232,7 +236,7 @@ def _made(
 ) -> Outcome:
     """Train, and keep what the training made."""
     _adopt(run, folder, training, files)
-    write_json(folder / _MAKING, {"run": str(run.folder.absolute()), "training": training.name})
+    write_record(folder / _MAKING, {"run": str(run.folder.absolute()), "training": training.name})
     outcome = train()
     tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
     if isinstance(run.task, KeepsState):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from audioprune.compress.weight_summary import COLUMNS, TOTAL, summary_text, weight_summary
-from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import write_atomic
+from audioprune.records import write_csv
 
 
 @dataclass

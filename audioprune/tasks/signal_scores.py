@@ -8,7 +8,6 @@ computed in ``audioprune.metrics``.
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.placement import device_of
+from audioprune.dsp.encoding import encoded
 from audioprune.errors import ConfigError
+from audioprune.files import write_atomic
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.estimate import estimate
 from audioprune.metrics.scorer import score_items
@@ -369,11 +369,10 @@ def keep_audio(
     folder: Path, item: str, signals: Mapping[str, np.ndarray], sample_rate: int
 ) -> None:
     """Write signals (T,) as FLAC, scaled alike so that ``noisy`` and ``clean`` peak at 0.9."""
-    folder.mkdir(parents=True, exist_ok=True)
     peak = max(float(np.abs(signals[name]).max()) for name in ("noisy", "clean"))
     for name, signal in signals.items():
         scaled = np.clip(0.9 * signal / max(peak, 1e-8), -1, 1)
-        soundfile.write(os.fsencode(folder / f"{item}_{name}.flac"), scaled, sample_rate)
+        write_atomic(folder / f"{item}_{name}.flac", encoded(scaled, sample_rate))
 
 
 def _mean_of(same: Sequence[ItemScores]) -> ItemScores:

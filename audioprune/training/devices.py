@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import cast
 
+import accelerate.accelerator
+import accelerate.optimizer
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -25,6 +27,11 @@ from audioprune.launch import Place, place
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _OWNED = "ACCELERATE_"  # prefix of the variables that we own
 _PLACING = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+# Accelerate looks through all folders of packages for an optimiser that is not used here, four
+# times in every training step.
+for _module in (accelerate.accelerator, accelerate.optimizer):
+    _module.is_lomo_available = lambda: False
 
 
 def chosen_device(name: str) -> torch.device:

@@ -29,3 +29,15 @@ def test_an_unknown_option_is_answered_by_the_closest(
     assert explain(MissingConfigException(text, option)) == 2
     message = capsys.readouterr().err.strip()
     assert told in message and "\n" not in message and "Available" not in message
+
+
+def test_memory_that_ran_out_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you "
+    error = RuntimeError(f"{said}tried to allocate 128000000 bytes. Error code 12")
+    assert explain(error) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("error: out of memory (128 MB more were asked for); close") and (
+        "\n" not in text.strip()
+    )
+    assert explain(MemoryError()) == 1
+    assert "out of memory; close other programs" in capsys.readouterr().err

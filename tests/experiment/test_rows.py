@@ -41,12 +41,12 @@ def test_the_file_keeps_the_order_of_the_fields(tmp_path) -> None:
     first, second = (tmp_path / "results.jsonl").read_text().splitlines()
     assert list(json.loads(first)) == [
         *("key", "kind", "label", "variant", "model", "scale", "seed", "split", "condition"),
-        *("noise", "snr_db", "metrics", "n", "n_valid", "corpus", "corpus_fingerprint"),
+        *("noise", "snr_db", "metrics", "n", "n_valid", "corpus", "corpus_fingerprint", "check"),
     ]
     assert list(json.loads(second)) == [
         *("key", "kind", "label", "variant", "model", "params", "nonzero", "sparsity"),
         *("bytes_fp32", "bytes_paper", "bytes_ideal", "bytes_file", "macs_per_second"),
-        *("latency_ms_per_s", "scale", "seed", "file", "corpus", "corpus_fingerprint"),
+        *("latency_ms_per_s", "scale", "seed", "file", "corpus", "corpus_fingerprint", "check"),
     ]
     assert '"params": 4,' in second and '"latency_ms_per_s": null' in second
 

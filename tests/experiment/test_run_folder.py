@@ -15,7 +15,7 @@ from two_processes import in_two
 from audioprune import interrupts
 from audioprune.checkpoint import read_newest
 from audioprune.errors import ConfigError, InterruptedRun, OutputError, ProcessError
-from audioprune.experiment.run_folder import beside, drop_refused, shared
+from audioprune.experiment.run_folder import beside, drop_refused, empty, shared
 
 
 def plain(cache: Path, **changes: Any) -> dict[str, Any]:
@@ -154,3 +154,27 @@ def test_a_folder_in_which_nothing_was_done_goes(
     assert here.exists() and not list(here.iterdir())
     drop_refused(Path("."))
     assert here.exists()
+
+
+def test_a_folder_that_was_half_emptied_is_mistaken_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a.csv", "progress.jsonl", "results.jsonl", "run.json", "state.safetensors"]
+    names += ["state.safetensors.previous", "status.json", "zz"]
+    for name in names:
+        (tmp_path / name).touch()
+    left: list[set[str]] = []
+    true_unlink = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        true_unlink(path, missing_ok)
+        left.append({entry.name for entry in tmp_path.iterdir()})
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    empty(tmp_path)
+    assert len(left) == len(names) and not left[-1]
+    for names_left in left[:-1]:
+        assert "run.json" in names_left, "it would be a folder of other files"
+        assert "status.json" not in names_left, "it would be taken for a finished run"
+    done = [len({"progress.jsonl", "state.safetensors"} & each) for each in left]
+    assert done[:4] == [2, 1, 1, 0], "steps whose rows are gone would be taken for done"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pystoi
 import pytest
 
 from audioprune.metrics import intelligibility
@@ -70,3 +71,25 @@ def test_too_little_speech_is_refused():
     assert band_pair(enough, enough, RATE).clean.shape == (15, 30)
     with pytest.raises(TooFewFrames):
         band_pair(enough[:-1], enough[:-1], RATE)
+
+
+@pytest.mark.parametrize("rate", [8000, 10000, 16000, 48000])
+def test_scores_of_any_length_are_those_of_pystoi(rate):
+    rng = np.random.default_rng(rate)
+    for _ in range(4):
+        clean = rng.standard_normal(int(rng.integers(0.5 * rate, 0.9 * rate)))
+        clean *= np.repeat(rng.choice([1e-4, 0.1, 1.0], 16), len(clean) // 16 + 1)[: len(clean)]
+        clean[: rate // 3] += rng.standard_normal(rate // 3)  # enough that is not silent
+        other = clean * rng.uniform(0.1, 3) + rng.choice([0.01, 0.3, 2]) * rng.standard_normal(
+            len(clean)
+        )
+        try:
+            pair = band_pair(clean, other, rate)
+        except TooFewFrames:
+            with pytest.warns(RuntimeWarning, match="Not enough STFT frames"):
+                pystoi.stoi(clean, other, rate)
+            continue
+        assert stoi(pair) == pytest.approx(pystoi.stoi(clean, other, rate), abs=1e-9)
+        # pystoi adds random numbers of 2e-16 to the segments of ESTOI
+        theirs = pystoi.stoi(clean, other, rate, extended=True)
+        assert estoi(pair) == pytest.approx(theirs, abs=1e-9)

@@ -276,3 +276,16 @@ def test_a_relative_tolerance_is_a_share_of_the_loss(
     assert run.results.rows["prune"]["alpha_1"] == pytest.approx(
         expected
     ) and loss != pytest.approx(1.0, rel=0.1)
+
+
+def test_tensors_of_which_nothing_is_left_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    from audioprune.steps.prune import _warn_of_emptied
+
+    full = Mask({name: torch.ones(2, dtype=torch.bool) for name in "abcde"})
+    empty = torch.zeros(2, dtype=torch.bool)
+    _warn_of_emptied("step", full, Mask({**dict(full), "b": empty}))
+    assert caplog.messages == ["step: no weight is left in b"]
+    _warn_of_emptied("step", full, Mask(dict.fromkeys("abcde", empty)))
+    assert caplog.messages[1] == "step: no weight is left in a, b, c and 2 more"
+    _warn_of_emptied("step", Mask({"a": empty}), Mask({"a": empty}))
+    assert len(caplog.messages) == 2

@@ -192,6 +192,7 @@ def test_a_killed_training_goes_on_in_another_run(
         start(tmp_path / "killed", _plain(tmp_path, 0.8, save_every_s=1e-9))
 
     assert in_child(work) == -signal.SIGKILL
+    (_shared(tmp_path)[0] / "state.safetensors.tmp.999999999").touch()  # of a dead process
     start(tmp_path / "next", _plain(tmp_path, 0.5))
     start(tmp_path / "killed", _plain(tmp_path, 0.8))
     alone = _plain(tmp_path, 0.8)
@@ -199,7 +200,7 @@ def test_a_killed_training_goes_on_in_another_run(
     start(tmp_path / "alone", alone)
     assert _without(tmp_path / "killed") == rows(tmp_path / "alone")
     assert _bytes(tmp_path / "killed") == _bytes(tmp_path / "alone")
-    assert not (_shared(tmp_path)[0] / "making.json").exists()
+    assert [file.name for file in _shared(tmp_path)[0].iterdir()] == ["state.safetensors"]
 
 
 def test_a_run_killed_behind_its_training_takes_it_from_there(
@@ -219,6 +220,7 @@ def test_a_run_killed_behind_its_training_takes_it_from_there(
     assert in_child(work) == -signal.SIGKILL
     start(tmp_path / "killed", _plain(tmp_path))
     assert trainings == ["finetune"] and rows(tmp_path / "killed")[0]["shared"]
+    assert not (_shared(tmp_path)[0] / "making.json").exists()
 
 
 @pytest.mark.slow

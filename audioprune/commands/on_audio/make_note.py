@@ -7,7 +7,6 @@ are trained and scored is in tasks/generation.py.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 
 from audioprune.data.notes.names import read_name
 from audioprune.data.notes.note import Note, NoteStore
+from audioprune.dsp.encoding import encoded
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate, load_model_file
@@ -219,10 +218,7 @@ class _Session:
         peak = float(np.abs(audio).max())
         if peak > 1:
             self.remarks.append(f"samples beyond full scale are clipped (peak {peak:.3g})")
-        memory = io.BytesIO()
-        rate = self.task.sample_rate
-        soundfile.write(memory, audio.clip(-1, 1), rate, format="WAV", subtype="PCM_16")
-        return write_atomic(out, memory.getvalue())
+        return write_atomic(out, encoded(audio.clip(-1, 1), self.task.sample_rate, "WAV"))
 
     def _tags(self, recording: _Recording | None) -> dict[str, int]:
         """Return a value for every possible tag; 0 for a name that the model has no use for."""

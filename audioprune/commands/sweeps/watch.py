@@ -23,7 +23,8 @@ from audioprune.commands.sweeps import SWEEP_LOG, SWEPT, tuning
 from audioprune.commands.sweeps.objective import Objective
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.config_hash import plain_values
-from audioprune.files import check_writable, lock, read_lines
+from audioprune.files import check_writable, lock
+from audioprune.records import read_rows
 
 _HELD = ExitStack()
 
@@ -120,7 +121,7 @@ def answer(config: Any, folder: Path, record: dict[str, Any]) -> float | list[fl
     Raises:
         ConfigError: The run has no such number.
     """
-    rows: Sequence[Mapping[str, Any]] = read_lines(folder / "results.jsonl")
+    rows: Sequence[Mapping[str, Any]] = read_rows(folder / "results.jsonl")
     if config.get("tune"):
         measured = tuning.measure(rows, plain_values(config)["tune"])
         record["measured"] = measured.as_dict()

@@ -30,6 +30,9 @@ MAX_LEVELS = 65536
 _EXACT_WORK = 1 << 22  # different values x K up to which the dynamic programme sees every value
 _MIN_BINS, _MAX_BINS, _BINS_PER_LEVEL = 4096, 16384, 64
 _MARKS = 65536  # points at which the density of the values is estimated
+# Rounds and reach of the refinement of edges that bins have left on a grid: up to so many
+# clusters, where it costs little, and above.
+_FEW, _FINE, _QUICK = 32, (50, 8), (16, 4)
 _DP_LEVELS = 1024  # above it the dynamic programme costs more than it gains
 _MAX_ITERATIONS = 100_000
 
@@ -150,7 +153,8 @@ def kmeans_1d(
     The start is the best partition of the sorted values into ``k`` runs, found by dynamic
     programming. It is the optimum (up to rounding) if the number of different values times ``k``
     is at most 4,194,304. Above that the values are first gathered in 4,096 to 16,384 bins, spread
-    as the cube root of the density; for k > 1024 the same rule spreads the clusters themselves.
+    as the cube root of the density, and the edges that come out are refined together; for k > 1024
+    the same rule spreads the clusters themselves.
     Lloyd's iteration on the sorted values then runs to its fixpoint: each value belongs to the
     nearest centroid, each centroid is the mean of its values. The result depends on the multiset
     of the values alone, and that of -w mirrors that of w.
@@ -308,8 +312,29 @@ def _first_partition(
         return _by_density(ordered, edges, k)
     if distinct * k > _EXACT_WORK:
         bins = min(max(_BINS_PER_LEVEL * k, _MIN_BINS), _MAX_BINS, distinct)
-        edges = _by_density(ordered, edges, bins)
+        places = _by_density(ordered, edges, bins)
+        cuts = kernels.best_partition(places, sums[places], k)
+        return _refined(sums, cuts)
     return kernels.best_partition(edges, sums[edges], k)
+
+
+def _refined(sums: NDArray[np.float64], cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the best of the partitions near one of bins.
+
+    A symmetric density has optima that differ by a shift of all edges, and bins are too coarse to
+    tell which is the best: so of few clusters both sides are tried.
+    """
+    from audioprune.compress.quantize import kmeans_kernels as kernels
+
+    counts, starts, few = np.diff(cuts), [cuts.copy()], cuts.size <= _FEW + 1
+    for left in (True, False) if few else ():
+        shift = np.zeros_like(cuts)
+        shift[1:-1] = -(counts[:-1] // 8) if left else counts[1:] // 8
+        starts.append(cuts + shift)
+    for start in starts:
+        kernels.refine_partition(sums, start, *(_FINE if few else _QUICK))
+    gains = [float((np.diff(sums[each]) ** 2 / np.diff(each)).sum()) for each in starts]
+    return starts[int(np.argmax(gains))]
 
 
 def _by_density(

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audioprune.data.files.audio import Samples
+from audioprune.data.files.audio import DECODE_ERRORS, Samples
 from audioprune.files import write_atomic
+from audioprune.plain.sealing import opened, parse, sealed
 
 _VERSION = 1
 """Raised whenever the same key would give other samples."""
@@ -82,7 +83,7 @@ class SignalCache:
         samples, payload_bytes = make()
         samples = np.ascontiguousarray(samples, dtype="<f4")
         remark = json.dumps(
-            {"version": _VERSION, "sha256": _hash(samples), "payload_bytes": payload_bytes}
+            sealed({"version": _VERSION, "sha256": _hash(samples), "payload_bytes": payload_bytes})
         )
         stream = io.BytesIO()
         with soundfile.SoundFile(stream, "w", self.sample_rate, 1, "FLOAT", format="WAV") as file:
@@ -99,13 +100,14 @@ class SignalCache:
         """Return an intact signal, or nothing."""
         try:
             with soundfile.SoundFile(os.fsencode(self._path(key))) as file:
-                remark, sample_rate = json.loads(file.comment), file.samplerate
+                remark, sample_rate = parse(file.comment), file.samplerate
                 samples = file.read(dtype="float32")
+            remark = opened(remark) or {}
             found = (sample_rate, remark["version"], remark["sha256"])
             if found != (self.sample_rate, _VERSION, _hash(samples)):
                 return None
             return _signal(self._path(key), samples, remark["payload_bytes"])
-        except (soundfile.SoundFileError, OSError, ValueError, TypeError, KeyError):
+        except (*DECODE_ERRORS, TypeError, KeyError):
             return None
 
 

@@ -33,7 +33,12 @@ SEEKABLE_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "NIST")
 """Formats in which a part of a file is decoded to the same samples as the whole file."""
 
 Samples = NDArray[np.float32]
+DECODE_ERRORS = (soundfile.SoundFileError, OSError, RuntimeError, ValueError, MemoryError)
+"""What opening and decoding a file may raise; ``decode_error`` puts it into words."""
 _SAMPLE_BYTES = 4
+_FREE_BYTES, _MOST_UNFOLDED = 64 << 20, 8192
+"""Samples that any file may unfold to, and how often its own size beyond that: silence in
+FLAC is 1400 times as long as its file, and speech with pauses in Opus up to 4000 times."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def read_info(path: Path) -> AudioInfo:
             return AudioInfo(
                 sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype
             )
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+    except DECODE_ERRORS as error:
         raise DataError(_unreadable(path, decode_error(error))) from error
 
 
@@ -139,7 +144,7 @@ def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, i
             if start:
                 sound.seek(start)
             return sound.read(frames, dtype="float32", always_2d=True), sound.samplerate
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+    except DECODE_ERRORS as error:
         raise DataError(_unreadable(path, decode_error(error))) from error
 
 
@@ -150,13 +155,20 @@ def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
     A file whose writer did not know its length is read to its end.
 
     Raises:
-        soundfile.SoundFileError: The file cannot be decoded; see ``decode_error``.
+        soundfile.SoundFileError: The file cannot be decoded; see ``DECODE_ERRORS`` for what else
+            a decoder raises, and ``decode_error``.
+        ValueError: It claims far more samples than a file of its size can hold.
     """
     data = sample_data(path)
     filled = data.filled() if data else None
     with ExitStack() as opened:
         source = opened.enter_context(_Patched(path, *filled)) if filled else os.fsencode(path)
-        yield opened.enter_context(soundfile.SoundFile(source))
+        sound = opened.enter_context(soundfile.SoundFile(source))
+        unfolded = sound.frames * sound.channels * _SAMPLE_BYTES
+        most = _FREE_BYTES + _MOST_UNFOLDED * path.stat().st_size
+        if not 0 <= unfolded <= most:
+            raise ValueError(f"it claims {sound.frames} samples, more than its size can hold")
+        yield sound
 
 
 class _Patched(io.FileIO):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 
 from audioprune.data.files.audio import (
+    DECODE_ERRORS,
     AudioInfo,
     decode_error,
     open_sound,
@@ -165,7 +165,7 @@ def inspect_file(path: Path) -> FileFacts:
         with open_sound(path) as stream:
             for block in stream.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
                 tally.add(block)
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+    except DECODE_ERRORS as error:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
         found.append(Finding(path, "error", "cut", reason))
         return replace(facts, frames=tally.frames, findings=tuple(found))

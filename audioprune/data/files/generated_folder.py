@@ -21,10 +21,12 @@ from audioprune.data.files.audio import find_audio
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.messages import listing
 from audioprune.data.files.parallel import in_threads
+from audioprune.dsp.encoding import encoded
 from audioprune.errors import DataError, OutputError
 from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
 from audioprune.interrupts import check_stop
 from audioprune.paths import cache_folder
+from audioprune.plain.sealing import parse
 
 Pieces = Mapping[str, Callable[[], np.ndarray]]
 
@@ -154,14 +156,13 @@ class GeneratedFolder:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 kind = "WAV" if path.suffix == ".wav" else "FLAC"
-                soundfile.write(
-                    os.fsencode(path), samples, sample_rate, format=kind, subtype="PCM_16"
-                )
+                data = encoded(samples, sample_rate, kind)
+                path.write_bytes(data)  # the folder has its final name only when all is there
             except (soundfile.SoundFileError, OSError) as error:
                 raise OutputError(
                     f"cannot write {path}: {error}; free some space or choose another root"
                 ) from error
-            return place, sha256_file(path)
+            return place, sha256(data)
 
         yield from in_threads(write, list(pieces), f"making {self.name}")
 
@@ -195,7 +196,7 @@ class GeneratedFolder:
     def _read_marker(self) -> dict[str, Any]:
         """Return the marker, or nothing when it is damaged."""
         try:
-            marker = json.loads(self._marker.read_text(encoding="utf-8"))
+            marker = parse(self._marker.read_text(encoding="utf-8"))
             parts = (marker.get("recipe"), marker.get("files"))
         except (OSError, ValueError, AttributeError):
             return {}

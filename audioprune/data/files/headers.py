@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from audioprune.data.files.flac_length import unpromised
 from audioprune.data.files.stream_ends import missing_end
 
 _UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0x80000024, 0xFFFFFFF7, 0xFFFFFFFF)
@@ -58,7 +59,7 @@ class SampleData:
 
 
 def missing_bytes(path: Path) -> str:
-    """Say how much of the sample data is missing.
+    """Say how much of the sample data is missing, or would be left out unread.
 
     Empty when nothing is missing, or when the format does not tell.
 
@@ -67,7 +68,7 @@ def missing_bytes(path: Path) -> str:
     """
     data = sample_data(path)
     if data is None:
-        return missing_end(path)
+        return missing_end(path) or unpromised(path)
     if data.begin < 0:
         return "a header without samples"
     if data.promised is None or data.promised <= data.there:
@@ -178,6 +179,8 @@ def _w64(stream: BinaryIO, head: bytes, disk_bytes: int) -> SampleData | None:
 
 
 def _au(stream: BinaryIO, head: bytes, disk_bytes: int) -> SampleData | None:
+    if len(head) < 12:
+        return None
     form = ">I" if head[:4] == b".snd" else "<I"
     begin, size = (struct.unpack(form, head[at : at + 4])[0] for at in (4, 8))
     there = max(0, disk_bytes - begin)

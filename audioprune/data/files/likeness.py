@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,20 +84,12 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
     places = [place for place, text in enumerate(prints) if text]
     if len(places) < 2:
         return
-    texts = [prints[place] for place in places]
-    envelopes = _decode_all(texts)
-    outlines = np.zeros((len(places), 2 * _BANDS + 1))
-    for rows, levels in envelopes:
-        seconds = np.array([durations_s[places[row]] for row in rows.tolist()])
-        outlines[rows] = _outlines(levels, seconds)
-    by_row = {
-        int(row): level
-        for rows, levels in envelopes
-        for row, level in zip(rows, levels, strict=True)
-    }
-    for pairs in _near(outlines):
-        for second, first in pairs[_may_be_same(pairs, by_row)].tolist():
-            if _same(by_row[first], by_row[second]):
+    levels, frames = _decode_all([prints[place] for place in places])
+    seconds = np.array([durations_s[place] for place in places])
+    for pairs in _near(_outlines(levels, frames, seconds)):
+        for second, first in pairs[_may_be_same(pairs, levels, frames)].tolist():
+            count = int(min(frames[first], frames[second]))
+            if _same(levels[first, :count], levels[second, :count]):
                 yield places[first], places[second]
 
 
@@ -135,25 +127,29 @@ def _key(cells: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64
     return (cells[:, 0] * sizes[1] + cells[:, 1]) * sizes[2] + cells[:, 2]
 
 
-def _outlines(envelopes: Envelope, durations_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return few numbers that differ by less than 1 between copies, for envelopes (P, N, 9).
+def _outlines(
+    levels: Envelope, frames: NDArray[np.int64], durations_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return few numbers (P, 19) that differ by less than 1 between copies.
 
     They are the length, the mean of each band, and the mean of its begin.
     """
-    profiles = envelopes.mean(axis=1)
-    begins = envelopes[:, :_FEWEST_FRAMES].mean(axis=1)
+    profiles = levels.sum(axis=1) / frames[:, None]
+    begins = levels[:, :_FEWEST_FRAMES].mean(axis=1)
     middles = profiles.mean(axis=1, keepdims=True)
     bands = np.concatenate([(profiles - middles) / 3, (begins - middles) / 6], axis=1)
     return np.concatenate([durations_s[:, None] / LENGTH_S, bands / TOLERANCE_DB], axis=1)
 
 
-def _decode_all(texts: Sequence[str]) -> list[tuple[NDArray[np.int64], Envelope]]:
-    """Return rows and envelopes (P, N, 9) in dB of all texts of a length, for each length.
+def _decode_all(texts: Sequence[str]) -> tuple[Envelope, NDArray[np.int64]]:
+    """Return the envelopes of texts in dB, (P, N, 9) with zeros behind each end, and each N.
 
     This is ``base64.b85decode`` of many texts at once.
     """
     lengths = np.array([len(text) for text in texts])
-    found = []
+    sizes = (lengths // 5) * 4 + np.maximum(lengths % 5 - 1, 0)
+    frames = sizes // _BANDS
+    found = np.zeros((len(texts), int(frames.max()), _BANDS))
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         joined = "".join(texts[row] for row in rows.tolist())
@@ -163,34 +159,37 @@ def _decode_all(texts: Sequence[str]) -> list[tuple[NDArray[np.int64], Envelope]
         values = digits.reshape(len(rows), -1, 5) @ (85 ** np.arange(4, -1, -1))
         stored = values.astype(">u4").view(np.uint8).reshape(len(rows), -1)
         levels = stored[:, : stored.shape[1] - missing].reshape(len(rows), -1, _BANDS)
-        found.append((rows, levels.astype(np.float64) * _STEP_DB))
-    return found
+        found[rows, : levels.shape[1]] = levels * _STEP_DB
+    return found, frames
 
 
-def _may_be_same(pairs: NDArray[np.int64], envelopes: Mapping[int, Envelope]) -> NDArray[np.bool_]:
-    """Tell which pairs ``_same`` could find equal, many at once; rounding is left to it."""
-    counts = np.array([min(len(envelopes[one]), len(envelopes[other])) for one, other in pairs])
+def _may_be_same(
+    pairs: NDArray[np.int64], levels: Envelope, frames: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Tell which pairs ``_same`` could find equal, many at once.
+
+    Around their own mean the differences are smaller than around any other number; rounding is
+    left to ``_same``.
+    """
+    counts = np.minimum(frames[pairs[:, 0]], frames[pairs[:, 1]])
+    flat = levels.reshape(len(levels), -1).astype(np.float32)
     kept = np.zeros(len(pairs), dtype=bool)
     for count in np.unique(counts):
         rows = np.flatnonzero(counts == count)
-        for part in np.array_split(rows, math.ceil(len(rows) * count * _BANDS / _MOST_VALUES)):
-            first, second = (
-                np.stack([envelopes[row][:count] for row in pairs[part, side].tolist()])
-                for side in (0, 1)
-            )
-            difference = first - second
-            difference -= np.median(difference, axis=(1, 2), keepdims=True)
-            heard = (first > _STEP_DB) & (second > _STEP_DB)
-            total = np.maximum(1, heard.sum(axis=(1, 2)))
-            apart = (difference**2 * heard).sum(axis=(1, 2)) / total
-            kept[part] = apart <= TOLERANCE_DB**2 * (1 + 1e-6)
+        size = int(count) * _BANDS
+        for part in np.array_split(rows, math.ceil(len(rows) * size / _MOST_VALUES)):
+            first, second = (flat[:, :size].take(pairs[part, side], axis=0) for side in (0, 1))
+            heard = np.minimum(first, second) > _STEP_DB
+            first -= second
+            first *= heard
+            total = np.maximum(1, heard.sum(axis=1))
+            apart = np.einsum("pv,pv->p", first, first) - first.sum(axis=1) ** 2 / total
+            kept[part] = apart <= TOLERANCE_DB**2 * total * (1 + 1e-3) + 0.1
     return kept
 
 
 def _same(first: Envelope, second: Envelope) -> bool:
     """Tell whether two envelopes (N, 9) in dB differ by no more than a constant."""
-    count = min(len(first), len(second))
-    first, second = first[:count], second[:count]
     difference = first - second
     difference = difference - np.median(difference)
     heard = (first > _STEP_DB) & (second > _STEP_DB)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -173,23 +174,26 @@ class Places:
     def find(self, name: str) -> Path | None:
         """Return the file of a name, or None.
 
-        The name may lack its ending or store accents otherwise.
+        The name may lack its ending or store accents otherwise. One that leads out of all the
+        folders names nothing.
         """
-        relative = PurePosixPath(name.replace("\\", "/"))
+        given = name.replace("\\", "/")
         for folder in self.folders:
-            exact = folder / relative
-            found = exact if exact.is_file() else self._alike(folder, relative.parts)
-            if found is not None:
-                return found
+            for below in self.folders:
+                inside = os.path.relpath(os.path.join(folder, given), below)
+                parts = PurePosixPath(inside).parts
+                if parts[:1] == ("..",) or (below != folder and ".." not in given):
+                    continue
+                exact = below / inside
+                found = exact if exact.is_file() else self._alike(below, parts)
+                if found is not None:
+                    return found
         return None
 
     def _alike(self, folder: Path, parts: Sequence[str]) -> Path | None:
         """Follow a path part by part, by the form in which names are compared."""
         for part in parts[:-1]:
-            if part == "..":
-                folder = folder.parent
-            elif part not in (".", "/"):
-                folder = self._inside(folder).get(name_key(part), folder / part)
+            folder = self._inside(folder).get(name_key(part), folder / part)
         known = self._inside(folder)
         last = name_key(parts[-1]) if parts else ""
         for ending in ("", *AUDIO_SUFFIXES):

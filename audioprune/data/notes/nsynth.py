@@ -20,6 +20,7 @@ from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.note import PITCHES, Note, NoteList, listed_remarks
 from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import DataError, unknown_name
+from audioprune.plain.sealing import refuse_deep
 from audioprune.ranges import NoKey, PassedTo, Range
 
 FAMILIES = (
@@ -201,7 +202,8 @@ def _records(path: Path) -> tuple[dict[str, Any], list[str]]:
 
     try:
         records = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs)
-    except (OSError, ValueError) as error:
+        refuse_deep(records)
+    except (OSError, ValueError, RecursionError) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DataError(
             f"{path}: expected the metadata of NSynth as JSON, got {reason}; unpack the corpus "

@@ -27,6 +27,7 @@ from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.files import sha256, write_atomic, write_json
 from audioprune.paths import cache_folder
+from audioprune.plain.sealing import parse
 from audioprune.ranges import Range
 
 CHANNELS = 2
@@ -276,7 +277,7 @@ class FeatureStore:
         """
         place = self._folder() / f"normalisation-{training[:32]}.json"
         try:
-            stored = json.loads(place.read_text(encoding="utf-8"))
+            stored = parse(place.read_text(encoding="utf-8"))
             body = {"mean": stored["mean"], "std": stored["std"]}
             if (
                 stored["check"] == sha256(json.dumps(body).encode())

@@ -28,6 +28,7 @@ from audioprune.data.splits.noise import NOISE_RULES, assign_noise, noise_of
 from audioprune.data.splits.recordings import NAME_RULE, Links
 from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.sources import (
+    IDLE,
     SHORTEST_NOISE_S,
     SHORTEST_SPEECH_S,
     Source,
@@ -344,8 +345,8 @@ class NoisyMixtures(FileCorpus[_Found]):
         found.join(noise)
         doubled = refuse_leaks(found.facts, found.sources)
         speech_pools, noise_pools = by_split(used["speech"]), by_split(used["noise"])
-        _refuse_empty(self.speech_root, "speech", speech_pools)
-        _refuse_empty(self.noise_root, "noise", noise_pools)
+        _refuse_empty(self.speech_root, "speech", speech_pools, found.notes)
+        _refuse_empty(self.noise_root, "noise", noise_pools, found.notes)
         require_talkers(self.rules, speech_pools)
         store = AudioStore(self.sample_rate, self.memory_bytes)
         return _Found(
@@ -414,10 +415,14 @@ def _all_to(split: str, relative: Mapping[Path, Path]) -> list[Assigned]:
     ]
 
 
-def _refuse_empty(root: Path, role: str, pools: Mapping[str, Sequence[Source]]) -> None:
+def _refuse_empty(
+    root: Path, role: str, pools: Mapping[str, Sequence[Source]], notes: Sequence[str]
+) -> None:
     empty = [split for split in SPLITS if not pools[split]]
     if empty:
+        idle = [note for note in notes if note.startswith(f"{role}: ") and IDLE in note]
+        why = f" ({idle[0].removeprefix(f'{role}: ')})" if idle else ""
         raise DataError(
             f"{root}: expected {role} for all three splits, found none for "
-            f"{', '.join(empty)}; add files or folders"
+            f"{', '.join(empty)}{why}; add files or folders"
         )

@@ -87,6 +87,10 @@ class Source:
         )
 
 
+IDLE = "are not used"
+"""What the note on files without use says of them."""
+
+
 @dataclass
 class SourceSet:
     """What one or more folders gave.
@@ -158,7 +162,7 @@ def find_sources(
     if idle:
         notes = [
             *notes,
-            f"{len(idle)} silent or short files (below {shortest_s:g} s) are not used: "
+            f"{len(idle)} silent or short files (below {shortest_s:g} s) {IDLE}: "
             f"{first_names(idle)}",
         ]
     notes = [*notes, *conversion_notes(list(usable.values()), sample_rate)]

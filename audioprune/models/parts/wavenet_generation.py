@@ -7,6 +7,9 @@ layers are in ``wavenet_layers``.
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import numpy as np
 import torch
@@ -14,6 +17,8 @@ from torch import Tensor
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.parts.wavenet_layers import SampleModel
+
+ROWS_AT_ONCE = 64
 
 
 def generate(
@@ -23,6 +28,7 @@ def generate(
     seed: int,
     temperature: float,
     start: Tensor | None,
+    half: bool = False,
 ) -> Tensor:
     """Draw samples, by the compiled loop where the model allows it; see ``WaveNet.generate``."""
     weight = model.out1.weight
@@ -31,7 +37,12 @@ def generate(
     start, draws = prepare(model, steps, cond, seed, temperature, start)
     compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
     if compiled:
-        return run_compiled(model, start, cond, draws, temperature)
+        return run_compiled(model, start, cond, draws, temperature, half, free_cores())
+    if half:
+        raise ConfigError(
+            f"generate: expected a float32 model on the CPU for half, got {weight.dtype} on "
+            f"{weight.device.type}; leave half out"
+        )
     return run_eagerly(model, start, cond, draws.to(weight.device), temperature)
 
 
@@ -111,21 +122,68 @@ def run_eagerly(
     return torch.stack(drawn, 1)
 
 
-def run_compiled(
-    model: SampleModel, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
-) -> Tensor:
-    """Draw samples by the compiled loop, row by row; arguments as ``prepare`` returns them."""
-    # here, since numba is slow to import and compiling takes seconds
-    from audioprune.models.parts.wavenet_kernels import TILE, generate_row, pack
+def free_cores() -> int:
+    """Return how many cores torch may use, or 1 where others keep them busy.
 
-    packed = pack(model)
+    Two cores that share a row wait for each other thousands of times a second: beside other jobs
+    one core is faster.
+    """
+    cores = min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
+    return cores if os.getloadavg()[0] < os.cpu_count() - 0.5 else 1
+
+
+def run_compiled(
+    model: SampleModel,
+    start: Tensor,
+    cond: Tensor | None,
+    draws: Tensor,
+    temperature: float,
+    half: bool = False,
+    cores: int = 1,
+) -> Tensor:
+    """Draw samples by the compiled loop; arguments as ``prepare`` returns them.
+
+    The classes of a row depend neither on the other rows nor on the number of cores.
+
+    Args:
+        model: A WaveNet in float32 on the CPU.
+        start: Classes (B, T0).
+        cond: Features (B, C, T) or None.
+        draws: Numbers (B, steps).
+        temperature: Divisor of the logits.
+        half: Whether matrices are rounded to bfloat16, which halves what is read.
+        cores: How many run: several rows are shared out among them, one row by two at most.
+    """
+    # here, since numba is slow to import and compiling takes seconds
+    from audioprune.models.parts import wavenet_kernels as kernels
+    from audioprune.models.parts.wavenet_tiles import pack
+
+    packed = pack(model, half)
     fed = start.shape[1] + draws.shape[1] - 1
-    features = np.zeros((len(start), fed, packed.features), np.float32)
-    if cond is not None:
-        features[:, :, : cond.shape[1]] = cond[:, :, :fed].transpose(1, 2).numpy()
-    weights = (packed.first, packed.layers, packed.dilations, packed.widths)
-    ends = (packed.out1, packed.out2)
-    tiled = features.reshape(*features.shape[:2], -1, TILE)
-    each = zip(start.contiguous().numpy(), tiled, draws.numpy(), strict=True)
-    rows = [generate_row(*weights, *ends, *row, float(temperature)) for row in each]
-    return torch.from_numpy(np.stack(rows))
+    weights = (packed.words, packed.tiles, packed.biases, packed.shifts)
+    weights += (packed.dilations, packed.ahead, packed.widths)
+
+    def drawn(rows: slice, helped: bool = False) -> np.ndarray:
+        """Draw a few rows, with the help of another core or without."""
+        features = np.zeros((len(start[rows]), fed, packed.features), np.float32)
+        if cond is not None:
+            features[:, :, : cond.shape[1]] = cond[rows, :, :fed].transpose(1, 2).numpy()
+        state = kernels.shared_state(packed, len(features))
+        row = (np.ascontiguousarray(start[rows].numpy()), features)
+        row += (np.ascontiguousarray(draws[rows].numpy()), float(temperature))
+        helper = Thread(target=kernels.sum_skips, args=(weights, state, len(features), fed))
+        if helped:
+            helper.start()
+        found = kernels.draw_rows(packed.first, weights, state, *row, not helped)
+        if helped:
+            helper.join()
+        return found
+
+    if len(start) == 1:
+        return torch.from_numpy(drawn(slice(0, 1), cores > 1))
+    share = min(ROWS_AT_ONCE, -(-len(start) // cores))
+    parts = [slice(begin, begin + share) for begin in range(0, len(start), share)]
+    if cores == 1:
+        return torch.from_numpy(np.concatenate([drawn(part) for part in parts]))
+    with ThreadPoolExecutor(cores) as threads:
+        return torch.from_numpy(np.concatenate(list(threads.map(drawn, parts))))

@@ -1,24 +1,32 @@
-"""The compiled loop that draws the samples of a WaveNet, one call for a whole row.
+"""The compiled loop that draws the samples of a WaveNet, for several rows and on one or two cores.
 
-``pack`` copies the weights into tiles, ``generate_row`` draws classes (steps,). What is drawn, and
-when this loop runs instead of eager steps, is decided in ``wavenet_generation``, the only caller.
-Importing this module imports numba.
+``draw_rows`` draws classes (B, steps) with weights as of ``wavenet_tiles``; ``shared_state``
+makes what it works on. What is drawn, and when this loop runs instead of eager steps, is decided
+in ``wavenet_generation``, the only caller. Importing this module imports numba.
+
+What a layer adds for the sample one dilation ago is known long before it is needed: it is computed
+for up to eight samples at once, so that its weights are read once for all of them. With two cores
+one runs the layers, the other sums what they skip and computes the past.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from audioprune.compiled import compiled
-from audioprune.models.parts.wavenet_layers import GatedBlock, SampleModel
+from audioprune.models.parts.wavenet_tiles import (
+    TILE,
+    Floats,
+    Packed,
+    add_products,
+    tell,
+    wait_for,
+)
 
-Floats = NDArray[np.float32]
-TILE = 16  # 16 x 16 weights are read in one stretch and fill vector registers of any width
 LARGEST = np.float32(30)  # e^-30 is nothing beside 1
 LOG2_E = np.float32(math.log2(math.e))
 LN2_HIGH = np.float32(0.693359375)  # few bits, so that its multiples are exact
@@ -28,129 +36,41 @@ EXPONENT = np.int32(1 << 23)  # one step of a float32's exponent
 TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 
 
-@dataclass(frozen=True)
-class Packed:
-    """The weights of a WaveNet in the order in which the loop reads them.
-
-    All widths are filled up with zeros to whole tiles.
+class State(NamedTuple):
+    """What the loop works on, for B rows; all arrays are flat.
 
     Attributes:
-        first: Rows that a class adds to the stream, one sample earlier and now, shape (2, Q + 1, R
-            tiles, 16); row Q is silence before the first sample.
-        layers: For each layer bias and weights of the gates, then bias and weights of stream and
-            skip sum together, shape (rows, 16).
-        dilations: Dilation of each layer.
-        widths: Numbers of tiles: of R, S and the features, then of G for each layer.
-        out1: First output layer, tiled.
-        out2: Second output layer, tiled; the last tile may hold more than Q classes.
-        features: Features of each sample, filled up to whole tiles.
+        streams: The stream of each row, (B, R).
+        skips: The skip sum of each row, (B, S).
+        queues: For each row and layer the inputs of the last ``dilation`` samples, (B, D, R).
+        pasts: For each row and layer what the past adds to the gates, ``ahead`` samples of (2 G).
+        gates: For each layer the gates of all rows, (B, 2 G).
+        features: Features of the sample of each row, (B, F).
+        ends: Values between the output layers, (B, E), and logits, (B, Q).
+        counters: How far both cores are, int64, far apart in memory: layers run, samples whose
+            skip sum is complete, and samples of which the past is known.
     """
 
-    first: Floats
-    layers: Floats
-    dilations: NDArray[np.int64]
-    widths: NDArray[np.int64]
-    out1: Floats
-    out2: Floats
-    features: int
+    streams: Floats
+    skips: Floats
+    queues: Floats
+    pasts: Floats
+    gates: Floats
+    features: Floats
+    ends: Floats
+    counters: NDArray[np.int64]
 
 
-def pack(model: SampleModel) -> Packed:
-    """Copy the weights of a float32 model on the CPU into the layout of the loop."""
-    stream, skips = _filled(model.first.out_channels), _filled(model.out1.in_channels)
-    features = _filled(model.conditioning)
-    gates = [_filled(block.skip.in_channels) for block in model.blocks]
-    parts = [
-        part
-        for block, gate in zip(model.blocks, gates, strict=True)
-        for part in _packed_block(block, stream, skips, features, gate)
-    ]
-    table = np.zeros((2, model.classes + 1, stream), np.float32)
-    weight, bias = _arrays(model.first)
-    table[:, :-1, : weight.shape[0]] = weight.transpose(2, 1, 0)
-    table[1, :, : weight.shape[0]] += bias
-    return Packed(
-        first=table.reshape(2, model.classes + 1, -1, TILE),
-        layers=np.concatenate([part.reshape(-1, TILE) for part in parts]),
-        dilations=np.array(model.dilations, np.int64),
-        widths=np.array([stream, skips, features, *gates], np.int64) // TILE,
-        out1=_tiled(_matrix(model.out1)),
-        out2=_tiled(_matrix(model.out2)),
-        features=features,
+def shared_state(packed: Packed, rows: int) -> State:
+    """Return zeros for a number of rows."""
+    stream, skips, features, end, classes = (TILE * int(each) for each in packed.widths[:5])
+    gates = 2 * TILE * packed.widths[5:]
+    sizes = (
+        *(stream, skips, stream * int(packed.dilations.sum()), int((packed.ahead * gates).sum())),
+        *(int(gates.sum()), features, skips + end + classes),
     )
-
-
-def _packed_block(
-    block: GatedBlock, stream: int, skips: int, features: int, gate: int
-) -> list[Floats]:
-    """Return bias and tiles of the gates, then bias and tiles of stream and skip sum.
-
-    The inputs of the gates are the stream one dilation earlier, the stream now and the features.
-    """
-    weight, bias = _arrays(block.dilated)
-    half, channels = weight.shape[0] // 2, weight.shape[1]
-    into = np.zeros((2 * stream + features, 2, gate), np.float32)
-    into_bias = np.zeros((2, gate), np.float32)
-    into[:channels, :, :half] = weight[:, :, 0].T.reshape(channels, 2, half)
-    into[stream : stream + channels, :, :half] = weight[:, :, 1].T.reshape(channels, 2, half)
-    into_bias[:, :half] = bias.reshape(2, half)
-    if block.cond is not None:
-        given = _matrix(block.cond)
-        into[2 * stream : 2 * stream + len(given), :, :half] = given.reshape(-1, 2, half)
-        into_bias[:, :half] += _arrays(block.cond)[1].reshape(2, half)
-    out = np.zeros((gate, stream + skips), np.float32)
-    out_bias = np.zeros(stream + skips, np.float32)
-    for offset, layer in ((0, block.res), (stream, block.skip)):
-        if layer is not None:
-            end = offset + layer.out_channels
-            out[:half, offset:end] = _matrix(layer)
-            out_bias[offset:end] = _arrays(layer)[1]
-    return [into_bias, _tiled(into.reshape(len(into), -1)), out_bias, _tiled(out)]
-
-
-def _arrays(layer: nn.Conv1d) -> tuple[Floats, Floats]:
-    """Return weight (C', C, taps) and bias (C',) of a convolution, a zero where it has none."""
-    weight = layer.weight.detach().numpy()
-    if layer.bias is None:
-        return weight, np.zeros(len(weight), np.float32)
-    return weight, layer.bias.detach().numpy()
-
-
-def _matrix(layer: nn.Conv1d) -> Floats:
-    """Return the weight of a 1x1 convolution as a matrix (inputs, outputs)."""
-    return layer.weight.detach().numpy()[:, :, 0].T
-
-
-def _filled(width: int) -> int:
-    return -(-width // TILE) * TILE
-
-
-def _tiled(matrix: Floats) -> Floats:
-    """Return a matrix (inputs, outputs) as tiles (inputs / 16, outputs / 16, 16, 16).
-
-    What is missing to whole tiles is zero.
-    """
-    inputs, outputs = matrix.shape
-    whole = np.zeros((_filled(inputs), _filled(outputs)), np.float32)
-    whole[:inputs, :outputs] = matrix
-    return np.ascontiguousarray(
-        whole.reshape(-1, TILE, whole.shape[1] // TILE, TILE).transpose(0, 2, 1, 3)
-    )
-
-
-@compiled(fastmath={"contract"}, error_model="numpy")
-def add_product(tiles, inputs, outputs):
-    """Add to outputs (tiles, 16) the inputs (tiles, 16) times a tiled matrix.
-
-    The two inner loops become vector instructions.
-    """
-    for j in range(tiles.shape[0]):
-        for o in range(tiles.shape[1]):
-            for i in range(TILE):
-                total = outputs[o, i]
-                for k in range(TILE):
-                    total += inputs[j, k] * tiles[j, o, k, i]
-                outputs[o, i] = total
+    arrays = [np.zeros(rows * size, np.float32) for size in sizes]
+    return State(*arrays, np.zeros(3 * 16, np.int64))
 
 
 @compiled(fastmath={"contract"}, error_model="numpy")
@@ -210,102 +130,253 @@ def choose(logits, classes, draw, temperature, summed):
     return classes - 1
 
 
-@compiled(fastmath={"contract"}, error_model="numpy")
-def run_sample(
-    sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t
-):
-    """Run all layers for one sample.
-
-    ``sums`` holds the stream and the skip sum, ``inputs`` past, present and features.
-    """
-    stream, both = widths[0], widths[0] + widths[1]
-    at, queue = 0, 0
+@compiled(error_model="numpy")
+def compute_pasts(weights, state, rows, t):
+    """Compute what the past adds to the gates of the samples from ``t`` on, where it is due."""
+    words, tiles, biases, shifts, dilations, ahead, widths = weights
+    stream = widths[0] * TILE
+    queue, place = 0, 0  # of this layer, in one row
+    length = dilations.sum() * stream
+    size = 0
     for layer in range(dilations.size):
-        width, slot = widths[3 + layer], queue + t % dilations[layer]
-        queue += dilations[layer]
-        for o in range(stream):
-            for i in range(TILE):
-                inputs[o, i] = queues[slot, o, i]
-                inputs[stream + o, i] = sums[o, i]
-                queues[slot, o, i] = sums[o, i]
-        bias = packed[at : at + 2 * width]
-        for o in range(2 * width):
-            for i in range(TILE):
-                gates[o, i] = bias[o, i]
-        at += 2 * width
-        size = inputs.shape[0] * 2 * width * TILE
-        tiles = packed[at : at + size].reshape((inputs.shape[0], 2 * width, TILE, TILE))
-        add_product(tiles, inputs, gates)
-        at += size
-        gate_(flat_gates, bits, powers, width * TILE)
-        bias = packed[at : at + both]
-        for o in range(both):
-            for i in range(TILE):
-                sums[o, i] += bias[o, i]
-        at += both
-        size = width * both * TILE
-        add_product(packed[at : at + size].reshape((width, both, TILE, TILE)), gates, sums)
-        at += size
+        size += ahead[layer] * 2 * widths[5 + layer] * TILE
+    for layer in range(dilations.size):
+        gate, count = 2 * widths[5 + layer] * TILE, ahead[layer]
+        if t % count == 0:
+            bias = biases[shifts[layer, 0] : shifts[layer, 0] + gate]
+            slot = queue + t % dilations[layer] * stream
+            for row in range(rows):
+                y = row * size + place
+                for i in range(count):
+                    state.pasts[y + i * gate : y + (i + 1) * gate] = bias
+                add_products(
+                    words,
+                    tiles[layer, 0],
+                    widths[0],
+                    2 * widths[5 + layer],
+                    state.queues,
+                    row * length + slot,
+                    stream,
+                    state.pasts,
+                    y,
+                    gate,
+                    count,
+                )
+        queue += dilations[layer] * stream
+        place += count * gate
 
 
 @compiled(error_model="numpy")
-def generate_row(
-    first, packed, dilations, widths, out1, out2, start, features, draws, temperature
-):
-    """Draw the samples of one row.
+def run_layer(weights, state, rows, t, layer, queue, place, gates_at, bits, powers):
+    """Run one layer for a sample of every row: gates, queues and streams.
+
+    ``queue``, ``place`` and ``gates_at`` are where the layer's numbers begin.
+    """
+    words, tiles, biases, shifts, dilations, ahead, widths = weights
+    stream, half = widths[0] * TILE, widths[5 + layer] * TILE
+    gate, length, size = 2 * half, state.queues.size // rows, state.pasts.size // rows
+    for row in range(rows):
+        y, x = gates_at + row * gate, row * size + place + t % ahead[layer] * gate
+        state.gates[y : y + gate] = state.pasts[x : x + gate]
+    add_products(
+        words,
+        tiles[layer, 1],
+        widths[0],
+        2 * widths[5 + layer],
+        state.streams,
+        0,
+        stream,
+        state.gates,
+        gates_at,
+        gate,
+        rows,
+    )
+    if widths[2]:
+        add_products(
+            words,
+            tiles[layer, 2],
+            widths[2],
+            2 * widths[5 + layer],
+            state.features,
+            0,
+            widths[2] * TILE,
+            state.gates,
+            gates_at,
+            gate,
+            rows,
+        )
+    slot = queue + t % dilations[layer] * stream
+    for row in range(rows):
+        y = gates_at + row * gate
+        gate_(state.gates[y : y + gate], bits[y : y + gate], powers, half)
+        x, own = row * length + slot, row * stream
+        state.queues[x : x + stream] = state.streams[own : own + stream]
+        if layer < dilations.size - 1:  # the last layer has no residual output
+            shift = shifts[layer, 1]
+            for i in range(stream):
+                state.streams[own + i] += biases[shift + i]
+    if layer < dilations.size - 1:
+        add_products(
+            words,
+            tiles[layer, 3],
+            widths[5 + layer],
+            widths[0],
+            state.gates,
+            gates_at,
+            gate,
+            state.streams,
+            0,
+            stream,
+            rows,
+        )
+
+
+@compiled(error_model="numpy")
+def add_skip(weights, state, rows, layer, gates_at):
+    """Add to the skip sums of all rows what one layer adds."""
+    words, tiles, biases, shifts, dilations, ahead, widths = weights
+    skips, gate = widths[1] * TILE, 2 * widths[5 + layer] * TILE
+    for row in range(rows):
+        for i in range(skips):
+            state.skips[row * skips + i] += biases[shifts[layer, 2] + i]
+    add_products(
+        words,
+        tiles[layer, 4],
+        widths[5 + layer],
+        widths[1],
+        state.gates,
+        gates_at,
+        gate,
+        state.skips,
+        0,
+        skips,
+        rows,
+    )
+
+
+@compiled(error_model="numpy")
+def run_ends(weights, state, rows):
+    """Map the skip sums of all rows to logits; return where these begin."""
+    words, tiles, biases, shifts, dilations, ahead, widths = weights
+    skips, end, classes = widths[1] * TILE, widths[3] * TILE, widths[4] * TILE
+    behind, last = rows * skips, dilations.size
+    for i in range(rows * skips):
+        state.ends[i] = max(state.skips[i], np.float32(0))
+    state.ends[behind : behind + rows * end] = 0
+    add_products(
+        words,
+        tiles[last, 0],
+        widths[1],
+        widths[3],
+        state.ends,
+        0,
+        skips,
+        state.ends,
+        behind,
+        end,
+        rows,
+    )
+    logits = behind + rows * end
+    for i in range(behind, logits):
+        state.ends[i] = max(state.ends[i], np.float32(0))
+    state.ends[logits : logits + rows * classes] = 0
+    add_products(
+        words,
+        tiles[last, 1],
+        widths[3],
+        widths[4],
+        state.ends,
+        behind,
+        end,
+        state.ends,
+        logits,
+        classes,
+        rows,
+    )
+    return logits
+
+
+@compiled(error_model="numpy")
+def sum_skips(weights, state, rows, samples):
+    """Do the part of the second core: skip sums, then the past of the next sample."""
+    dilations, widths = weights[4], weights[6]
+    compute_pasts(weights, state, rows, 0)
+    tell(state.counters, 32, 1)
+    for t in range(samples):
+        gates_at = 0
+        for layer in range(dilations.size):
+            wait_for(state.counters, 0, t * dilations.size + layer + 1)
+            if layer == 0:  # now the sums of the sample before have been read
+                state.skips[:] = 0
+            add_skip(weights, state, rows, layer, gates_at)
+            gates_at += rows * 2 * widths[5 + layer] * TILE
+        tell(state.counters, 16, t + 1)
+        compute_pasts(weights, state, rows, t + 1)
+        tell(state.counters, 32, t + 2)
+
+
+@compiled(error_model="numpy")
+def draw_rows(first, weights, state, start, features, draws, temperature, alone):
+    """Draw the samples of a few rows.
 
     Args:
-        first: Rows of classes; this and the other weights as of ``Packed``, whose ``layers`` are
-            ``packed``.
-        start: Classes that are fed first, int64, shape (T0,).
-        features: Features of every sample that is fed, shape (T0 + steps - 1, tiles, 16).
-        draws: Numbers in 0..1, shape (steps,).
+        first: Rows of classes, as of ``Packed``.
+        weights: Words, tiles, biases, shifts, dilations, ahead and widths, as of ``Packed``.
+        state: As of ``shared_state``.
+        start: Classes that are fed first, int64, shape (B, T0).
+        features: Features of every sample that is fed, shape (B, T0 + steps - 1, features).
+        draws: Numbers in 0..1, shape (B, steps).
         temperature: Divisor of the logits; 0 takes the most probable class.
+        alone: Whether ``sum_skips`` does not run on another core.
 
     Returns:
-        Classes of the new samples, int64, shape (steps,).
+        Classes of the new samples, int64, shape (B, steps).
     """
-    stream, classes = widths[0], first.shape[1] - 1
-    widest = widths[1]
-    for width in widths[3:]:
-        widest = max(widest, 2 * width)
-    chosen, summed = np.empty(draws.size, np.int64), np.empty(classes, np.float64)
-    sums = np.zeros((stream + widths[1], TILE), np.float32)
-    inputs = np.zeros((2 * stream + widths[2], TILE), np.float32)
-    queues = np.zeros((dilations.sum(), stream, TILE), np.float32)
-    gates = np.zeros((widest, TILE), np.float32)
-    flat_gates = gates.reshape(-1)
-    bits, powers = flat_gates.view(np.int32), np.zeros(gates.size, np.int32)
-    end = np.zeros((out2.shape[0], TILE), np.float32)
-    logits = np.zeros((out2.shape[1], TILE), np.float32)
-    before = classes
-    for t in range(start.size + draws.size - 1):
-        token = start[t] if t < start.size else chosen[t - start.size]
-        for o in range(stream):
-            for i in range(TILE):
-                sums[o, i] = math.tanh(first[0, before, o, i] + first[1, token, o, i])
-        before = token
-        for o in range(stream, sums.shape[0]):
-            for i in range(TILE):
-                sums[o, i] = 0
-        for o in range(widths[2]):
-            for i in range(TILE):
-                inputs[2 * stream + o, i] = features[t, o, i]
-        run_sample(
-            sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t
-        )
-        if t < start.size - 1:
-            continue
-        for o in range(widths[1]):
-            for i in range(TILE):
-                gates[o, i] = max(sums[stream + o, i], np.float32(0))
-        end[:] = 0
-        add_product(out1, gates, end)
-        for o in range(end.shape[0]):
-            for i in range(TILE):
-                end[o, i] = max(end[o, i], np.float32(0))
-        logits[:] = 0
-        add_product(out2, end, logits)
-        now = t - start.size + 1
-        chosen[now] = choose(logits.reshape(-1), classes, draws[now], temperature, summed)
+    words, tiles, biases, shifts, dilations, ahead, widths = weights
+    rows, stream, classes = start.shape[0], widths[0] * TILE, first.shape[1] - 1
+    chosen, summed = np.empty(draws.shape, np.int64), np.empty(classes, np.float64)
+    bits, powers = state.gates.view(np.int32), np.zeros(state.gates.size, np.int32)
+    before = np.full(rows, classes)
+    if alone:
+        compute_pasts(weights, state, rows, 0)
+    for t in range(start.shape[1] + draws.shape[1] - 1):
+        for row in range(rows):
+            token = start[row, t] if t < start.shape[1] else chosen[row, t - start.shape[1]]
+            for o in range(widths[0]):
+                for i in range(TILE):
+                    both = first[0, before[row], o, i] + first[1, token, o, i]
+                    state.streams[row * stream + o * TILE + i] = math.tanh(both)
+            before[row] = token
+            for i in range(widths[2] * TILE):
+                state.features[row * widths[2] * TILE + i] = features[row, t, i]
+        if alone:
+            state.skips[:] = 0
+        else:
+            wait_for(state.counters, 32, t + 1)
+        queue, place, gates_at = 0, 0, 0
+        for layer in range(dilations.size):
+            run_layer(weights, state, rows, t, layer, queue, place, gates_at, bits, powers)
+            if alone:
+                add_skip(weights, state, rows, layer, gates_at)
+            else:
+                tell(state.counters, 0, t * dilations.size + layer + 1)
+            queue += dilations[layer] * stream
+            place += ahead[layer] * 2 * widths[5 + layer] * TILE
+            gates_at += rows * 2 * widths[5 + layer] * TILE
+        if alone:
+            compute_pasts(weights, state, rows, t + 1)
+        else:
+            wait_for(state.counters, 16, t + 1)
+        now = t - start.shape[1] + 1
+        if now >= 0:
+            logits = run_ends(weights, state, rows)
+            for row in range(rows):
+                own = logits + row * widths[4] * TILE
+                chosen[row, now] = choose(
+                    state.ends[own : own + widths[4] * TILE],
+                    classes,
+                    draws[row, now],
+                    temperature,
+                    summed,
+                )
     return chosen

@@ -6,7 +6,6 @@ drawn in sensitivity.py.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from audioprune.errors import DataError
 from audioprune.experiment.rows import read_number
+from audioprune.records import read_csv
 from audioprune.report.baselines import no_better
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
@@ -87,7 +87,7 @@ def read_curves(job: Job) -> dict[str, list[Curve]]:
     found: dict[str, list[Curve]] = {}
     for path in sorted(job.folder.glob("curves-*.csv")):
         points: dict[str, list[tuple[float, float | None]]] = {}
-        for row in _rows(path):
+        for row in read_csv(path):
             beta = read_number(row.get("beta"))
             if beta is not None:
                 points.setdefault(str(row.get("tensor")), []).append(
@@ -134,7 +134,7 @@ def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
 def _candidates(job: Job) -> list[dict[str, str]]:
     """Read the candidates of a budget search that have a size and a drop."""
     path = job.folder / "budget.csv"
-    rows = _rows(path) if path.is_file() else []
+    rows = read_csv(path) if path.is_file() else []
     return [
         row for row in rows if None not in (read_number(row["drop"]), read_number(row["bytes"]))
     ]
@@ -299,8 +299,3 @@ def _scale_of(metric: str) -> tuple[str, float, str]:
 def _title(row: Mapping[str, Any]) -> str:
     metric = str(row.get("metric"))
     return METRICS.get(metric, (metric, ""))[0]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))

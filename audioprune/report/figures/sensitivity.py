@@ -6,13 +6,13 @@ number of clusters of each tensor. Both read the CSV files of a run folder.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audioprune.experiment.rows import read_number
+from audioprune.records import read_csv
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
     HALVES,
@@ -49,13 +49,12 @@ def read_sensitivity(job: Job) -> list[Curve]:
     """
     found: dict[tuple[int, str], list[tuple[float, float, str]]] = {}
     for path in sorted(job.folder.glob("sensitivity-*.csv")):
-        with open(path, encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                iteration, beta = read_number(row.get("iteration")), read_number(row.get("beta"))
-                increase = read_number(row.get("loss_increase"))
-                if iteration is not None and beta is not None and increase is not None:
-                    points = found.setdefault((int(iteration), str(row.get("tensor"))), [])
-                    points.append((beta, increase, str(row.get("chosen") or "")))
+        for row in read_csv(path):
+            iteration, beta = read_number(row.get("iteration")), read_number(row.get("beta"))
+            increase = read_number(row.get("loss_increase"))
+            if iteration is not None and beta is not None and increase is not None:
+                points = found.setdefault((int(iteration), str(row.get("tensor"))), [])
+                points.append((beta, increase, str(row.get("chosen") or "")))
     return [_curve(*key, found[key]) for key in sorted(found, key=lambda key: key[0])]
 
 
@@ -172,14 +171,9 @@ _NONE_LEFT = "K = 0: no weight of the tensor was left to share a value."
 def quantization_table(job: Job) -> Table | None:
     """Return the clusters chosen for every tensor, or None where nothing was quantised."""
     path = job.folder / "quantization.csv"
-    if not path.is_file():
-        return None
-    with open(path, encoding="utf-8", newline="") as stream:
-        lines = [
-            line
-            for line in csv.DictReader(stream)
-            if str(line.get("chosen")).lower() in ("true", "1", "yes")
-        ]
+    lines = [
+        line for line in read_csv(path) if str(line.get("chosen")).lower() in ("true", "1", "yes")
+    ]
     rows = tuple(_quantised(line) | {"scale": honest_scale(job.scale)} for line in lines)
     counted = all(row["kept"] is not None for row in rows)
     columns = tuple(column for column in _QUANTIZATION_COLUMNS if counted or column.key != "kept")

@@ -83,7 +83,17 @@ def write_results(folder: Path) -> list[Path]:
     with drawn_as("png"):
         pages = [_page(paper, folder) for paper in papers().values()]
     files = [write_atomic(folder / f"{page.paper.name}.md", page.text) for page in pages]
+    for page in pages:
+        _remove_unlinked(page, folder)
     return [*files, write_atomic(folder / "index.md", _index(pages))]
+
+
+def _remove_unlinked(page: Page, folder: Path) -> None:
+    """Remove figures, and their numbers, that an earlier page had and this one does not."""
+    for path in (folder / page.paper.name).rglob("*.*"):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in (".png", ".csv") and f"({name})" not in page.text:
+            path.unlink()
 
 
 def readme_lines(folder: Path) -> list[str]:

@@ -8,7 +8,6 @@ entries.py.
 from __future__ import annotations
 
 import glob
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,13 @@ from typing import Any, TypeVar, cast
 
 import yaml
 
-from audioprune.errors import ConfigError, DataError
+from audioprune.errors import CheckpointError, ConfigError, DataError
 from audioprune.experiment.results import read_items
 from audioprune.experiment.rows import QualityRow, Row, SparsityRow, finite_or_none
 from audioprune.files import read_lines
+from audioprune.plain import yaml_text
+from audioprune.records import read_record, rows_and_damage
+from audioprune.report.runs.config_keys import flatten, of_today, present_keys, present_row
 from audioprune.report.runs.scales import NO_SCALE, scale_text
 
 R = TypeVar("R", bound=Row)
@@ -161,11 +163,16 @@ def read_job(folder: Path) -> Job:
     if not state.get("status"):
         reason = broken_state or "no status file: the job is still running or was killed"
         state = {**state, "status": "unfinished", "reason": reason}
-    state["reason"] = "; ".join(filter(None, (str(state.get("reason") or ""), broken)))
-    rows = _last_of_each_key(read_lines(folder / "results.jsonl"))
+    rows, broken_rows = rows_and_damage(folder / "results.jsonl")
+    rows = _last_of_each_key(rows)
+    if broken_rows and state["status"] == "finished":
+        state["status"] = "unfinished"
+    reasons = (str(state.get("reason") or ""), broken, broken_rows)
+    state["reason"] = "; ".join(filter(None, reasons))
     items = read_items(folder)
     rows = [
-        {**row, "items": items[key]} if (key := row.get("key")) in items else row for row in rows
+        {**row, "items": items[key]} if (key := str(row.get("key"))) in items else row
+        for row in rows
     ]
     environment, _ = _read_json(folder / "env.json")
     command = _command(str(info.get("verb") or ""), folder)
@@ -190,7 +197,7 @@ def job_of(
         environment: What env.json holds.
         command: The command that makes the same run.
     """
-    config = _present_keys(flatten(info["config"]))
+    config = present_keys(flatten(info["config"]))
     return Job(
         folder=folder,
         name=str(info.get("name") or folder.name),
@@ -203,7 +210,7 @@ def job_of(
         config=config,
         status=str(state["status"]),
         reason=str(state.get("reason") or ""),
-        rows=tuple(map(_present_row, rows)),
+        rows=tuple(map(present_row, rows)),
         corpus=str(_first(rows, "corpus") or config.get("data.name") or ""),
         fingerprint=str(_first(rows, "corpus_fingerprint") or info.get("data_fingerprint") or ""),
         scale_differs=tuple(str(key) for key in info.get("scale_differs") or ()),
@@ -218,7 +225,8 @@ def load_jobs(runs: str | Path | Iterable[str | Path]) -> tuple[Job, ...]:
     jobs: list[Job] = []
     for path in find_runs(runs):
         jobs += read_collected(path) if path.name == COLLECTED else [read_job(path)]
-    return tuple(jobs)
+    known = of_today([job.config for job in jobs])
+    return tuple(replace(job, config=config) for job, config in zip(jobs, known, strict=True))
 
 
 def read_collected(path: Path) -> list[Job]:
@@ -240,17 +248,23 @@ def read_collected(path: Path) -> list[Job]:
             f"expected a line of kind run before its rows in {path}, got none; collect the runs "
             f"again"
         )
-    return [
-        job_of(
-            path / str(head["folder"]),
-            head,
-            head["state"],
-            _whole(head, rows),
-            head["env"],
-            head["command"],
-        )
-        for head, rows in runs
-    ]
+    return [_collected(path, head, rows) for head, rows in runs]
+
+
+def _collected(path: Path, head: Mapping[str, Any], rows: list[dict[str, Any]]) -> Job:
+    """Return one run of a file of collected runs.
+
+    Raises:
+        DataError: It is not as collected.py writes it.
+    """
+    try:
+        place, parts = path / str(head["folder"]), _whole(head, rows)
+        return job_of(place, head, head["state"], parts, head["env"], str(head["command"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected a run and its rows as they were collected, got others "
+            f"({type(error).__name__}: {error}); collect the runs again"
+        ) from error
 
 
 def _whole(head: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -273,10 +287,11 @@ def _whole(head: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str
 def _command(verb: str, folder: Path) -> str:
     """Return the command of a run as Hydra recorded it, without what changes no result."""
     try:
-        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+        words = yaml_text.parse((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return ""
-    told = [word for word in map(str, words or ()) if not word.startswith(("runtime.", "hydra"))]
+    words = words if isinstance(words, list) else []
+    told = [word for word in map(str, words) if not word.startswith(("runtime.", "hydra"))]
     return " ".join(["audioprune", verb, *map(shlex.quote, told)])
 
 
@@ -286,12 +301,9 @@ def _first(rows: list[dict[str, Any]], name: str) -> Any:
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, ""
-    except (OSError, ValueError):
-        return {}, f"{path.name} cannot be read"
-    return (value, "") if isinstance(value, dict) else ({}, f"{path.name} holds no record")
+        return read_record(path), ""
+    except CheckpointError:
+        return {}, f"{path.name} is damaged"
 
 
 def _hydra_config(folder: Path) -> dict[str, Any]:
@@ -300,7 +312,7 @@ def _hydra_config(folder: Path) -> dict[str, Any]:
     Unresolved values are left out.
     """
     try:
-        value = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+        value = yaml_text.parse((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return _resolved(value) if isinstance(value, dict) else {}
@@ -322,7 +334,8 @@ def _last_of_each_key(rows: list[Any]) -> list[dict[str, Any]]:
     kept: dict[Any, dict[str, Any]] = {}
     for position, row in enumerate(rows):
         if isinstance(row, dict):
-            kept[row.get("key", position)] = row
+            key = row.get("key")
+            kept[key if isinstance(key, str) else position] = row
     return list(kept.values())
 
 
@@ -340,40 +353,3 @@ def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
         f"Scale custom: {label} differs from its preset in {', '.join(keys)}."
         for label, keys in told
     )
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration as dotted keys; lists become JSON text."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = (
-                json.dumps(value, sort_keys=True) if isinstance(value, list | Mapping) else value
-            )
-    return flat
-
-
-def _present_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a flat configuration under the keys of today.
-
-    Older runs say ``budget`` for the reach of a regulariser, and for what a ticket counts.
-    """
-    before = "pipeline.budget"
-    if before not in config:
-        return config
-    now = f"pipeline.{_name_of_budget(config[before])}"
-    return {now if key == before else key: value for key, value in config.items()}
-
-
-def _present_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row under the keys of today, as ``_present_keys`` does."""
-    if "budget" not in row:
-        return row
-    now = _name_of_budget(row["budget"])
-    return {now if key == "budget" else key: value for key, value in row.items()}
-
-
-def _name_of_budget(value: Any) -> str:
-    return "counted" if isinstance(value, str) else "reach"

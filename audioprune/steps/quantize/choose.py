@@ -23,11 +23,11 @@ from audioprune.compress.quantize.contract import (
 from audioprune.compress.quantize.uniform import LEAST_BITS, MOST_BITS, SCALES, Uniform
 from audioprune.compress.search import cluster_counts as levels
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines
 from audioprune.protocols.work import CLUSTERED, SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, Range
+from audioprune.records import write_csv
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, need_loss, not_negative, whole
 from audioprune.steps.prune import items_of, store_finding

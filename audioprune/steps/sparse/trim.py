@@ -10,10 +10,10 @@ from typing import Any
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.zero import removable
 from audioprune.errors import ConfigError
-from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import SparseTraining
 from audioprune.optim import kept_units
+from audioprune.records import write_csv
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import units_of
 from audioprune.steps.prune import Trim

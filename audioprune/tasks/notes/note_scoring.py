@@ -6,19 +6,19 @@ What an error is, each task in ``generation`` decides.
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.placement import device_of
+from audioprune.dsp.encoding import encoded
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.files import write_atomic
 from audioprune.progress import progress
 from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Number, Row, require
 from audioprune.tasks.batches import Batches, items_of, samples_at_once
@@ -151,7 +151,6 @@ def _scaled(value: float | None, scales: Mapping[str, float]) -> dict[str, float
 
 def keep_notes(folder: Path, name: str, signals: Mapping[str, Tensor], sample_rate: int) -> None:
     """Write signals as FLAC at the level they have; what lies beyond full scale is clipped."""
-    folder.mkdir(parents=True, exist_ok=True)
     for version, signal in signals.items():
         samples = np.nan_to_num(signal.cpu().numpy()).clip(-1, 1)
-        soundfile.write(os.fsencode(folder / f"{name}_{version}.flac"), samples, sample_rate)
+        write_atomic(folder / f"{name}_{version}.flac", encoded(samples, sample_rate))

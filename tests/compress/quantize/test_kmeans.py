@@ -290,3 +290,15 @@ def test_numba_is_imported_only_when_needed() -> None:
         for node in tree.body
         if isinstance(node, ast.ImportFrom | ast.Import) and "kernels" in ast.unparse(node)
     ]
+
+
+@pytest.mark.parametrize("k", [5, 16])
+def test_edges_that_bins_left_on_a_grid_are_refined_to_the_optimum(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(k).laplace(size=20_000).astype(np.float32)
+    best = squared_error(values, *kmeans_1d(values, k))
+    monkeypatch.setattr(kmeans, "_EXACT_WORK", 1 << 10)
+    monkeypatch.setattr(kmeans, "_MIN_BINS", 128)
+    monkeypatch.setattr(kmeans, "_BINS_PER_LEVEL", 8)
+    assert squared_error(values, *kmeans_1d(values, k)) <= best * (1 + 1e-9)

@@ -108,7 +108,8 @@ def test_many_at_once_find_what_each_pair_by_itself_says() -> None:
 
 def test_fingerprints_are_decoded_as_they_were_written() -> None:
     texts = [likeness_of(_noise(seconds, 1), RATE) for seconds in (0.4, 0.5, 0.6, 0.7, 0.4)]
-    for rows, levels in _decode_all(texts):
-        for row, envelope in zip(rows, levels, strict=True):
-            stored = np.frombuffer(base64.b85decode(texts[row]), np.uint8)
-            assert np.array_equal(np.round(envelope / 0.2).ravel(), stored)
+    levels, frames = _decode_all(texts)
+    for text, envelope, count in zip(texts, levels, frames, strict=True):
+        stored = np.frombuffer(base64.b85decode(text), np.uint8)
+        assert np.array_equal(np.round(envelope[:count] / 0.2).ravel(), stored)
+        assert not envelope[count:].any()

@@ -17,6 +17,7 @@ from torch import nn
 
 from audioprune.compress.units.trimmed_layers import TrimmedAttention, count_
 from audioprune.errors import ConfigError
+from audioprune.export.c import compiled as compiling
 from audioprune.export.c.compiled import compilers
 from audioprune.export.c.files import c_files
 from audioprune.export.c.pointwise import c_number
@@ -29,6 +30,13 @@ from audioprune.models.zoo.silero_vad import SileroVAD
 from audioprune.tasks.enhancement import Enhancement
 
 compiled = pytest.mark.skipif(not compilers(), reason="no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def little_optimised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let compilers optimise little by default, which takes half the time; `-O3` where slow."""
+    if request.config.option.markexpr == "not slow":
+        monkeypatch.setattr(compiling, "FLAGS", (*compiling.FLAGS[:-1], "-O1"))
 
 
 class Mixed(nn.Module):

@@ -11,6 +11,7 @@ from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.parts import wavenet_generation as generation
 from audioprune.models.parts import wavenet_kernels as kernels
+from audioprune.models.parts import wavenet_tiles as tiling
 from audioprune.models.wavenet import WaveNet
 
 TINY = {"residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "layers": 6}
@@ -161,19 +162,60 @@ def test_gates_are_exact_to_single_precision():
     np.testing.assert_allclose(both[:4096], expected, rtol=0, atol=3e-7)
 
 
-def test_tiled_products_are_matrix_products():
+@pytest.mark.parametrize("half", [False, True])
+def test_tiled_products_are_matrix_products_and_rows_do_not_matter(half):
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(20, 37)).astype(np.float32)
-    tiles = kernels._tiled(matrix)
-    assert tiles.shape == (2, 3, 16, 16)
-    inputs = np.zeros((2, 16), np.float32)
-    inputs.reshape(-1)[:20] = generator.normal(size=20)
-    outputs = np.ones((3, 16), np.float32)
-    kernels.add_product(tiles, inputs, outputs)
-    np.testing.assert_allclose(
-        outputs.reshape(-1)[:37], 1 + inputs.reshape(-1)[:20] @ matrix, rtol=1e-5, atol=1e-5
+    tiles = tiling._tiled(matrix)
+    assert tiles.shape == (6, 16, 16)
+    words = tiling._pairs(tiles) if half else tiles.reshape(6, -1)
+    known = torch.from_numpy(matrix).bfloat16().float().numpy() if half else matrix
+    inputs = np.zeros((15, 32), np.float32)
+    inputs[:, :20] = generator.normal(size=(15, 20))
+    outputs, alone = np.ones((15, 48), np.float32), np.ones((15, 48), np.float32)
+    flat = inputs.reshape(-1)
+    tiling.add_products(words, 0, 2, 3, flat, 0, 32, outputs.reshape(-1), 0, 48, 15)
+    for row in range(15):
+        here = row * 32, 32, alone.reshape(-1), row * 48
+        tiling.add_products(words, 0, 2, 3, flat, *here, 48, 1)
+    np.testing.assert_allclose(outputs[:, :37], 1 + inputs[:, :20] @ known, rtol=1e-5, atol=1e-5)
+    assert (outputs[:, 37:] == 1).all() and np.array_equal(outputs, alone)
+
+
+def test_two_cores_and_many_rows_draw_the_same():
+    model = _lively(conditioning=3)
+    cond, start = torch.randn(19, 3, 30), torch.randint(64, (19, 3))
+    start, draws = generation.prepare(model, 28, cond, 0, 1.0, start)
+    rows = [
+        generation.run_compiled(model, start[i : i + 1], cond[i : i + 1], draws[i : i + 1], 1.0)
+        for i in range(19)
+    ]
+    for cores in (1, 3):
+        found = generation.run_compiled(model, start, cond, draws, 1.0, cores=cores)
+        assert torch.equal(found, torch.cat(rows))
+    assert torch.equal(
+        generation.run_compiled(model, start[:1], cond[:1], draws[:1], 1.0, cores=2), rows[0]
     )
-    assert (outputs.reshape(-1)[37:] == 1).all()
+
+
+def test_half_draws_what_a_model_with_rounded_weights_draws():
+    model = _lively()
+    found = model.generate(60, half=True)
+    for name, weight in model.named_parameters():
+        if weight.dim() > 1 and not name.startswith("first"):
+            weight.data = weight.data.bfloat16().float()
+    assert torch.equal(found, model.generate(60))
+    with pytest.raises(ConfigError, match="expected a float32 model on the CPU for half, got "):
+        model.double().generate(2, half=True)
+
+
+def test_cores_that_others_use_are_left_alone(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(generation.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(generation.os, "cpu_count", lambda: 3)
+    for load, cores in ((1.0, 2), (2.4, 2), (2.6, 1)):
+        monkeypatch.setattr(generation.os, "getloadavg", lambda load=load: (load, 0, 0))
+        assert generation.free_cores() == cores
 
 
 @pytest.mark.parametrize(

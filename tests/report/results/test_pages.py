@@ -28,6 +28,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for rows in RESULTS.glob(f"*/{COLLECTED}"):
         (folder / rows.parent.name).mkdir()
         shutil.copy(rows, folder / rows.parent.name / COLLECTED)
+        (folder / rows.parent.name / "of_before.csv").write_text("no page links it")
     write_results(folder)
     return folder
 

@@ -49,7 +49,7 @@ def test_damaged_files_make_a_job_unfinished(make_run) -> None:
     (run.folder / "status.json").unlink()
     job = read_job(run.folder)
     assert job.status == "unfinished"
-    assert "still running or was killed" in job.reason and "run.json cannot be read" in job.reason
+    assert "still running or was killed" in job.reason and "run.json is damaged" in job.reason
     assert job.name == "a"
 
 

@@ -18,10 +18,19 @@ from audioprune.experiment.run import Run
 from audioprune.steps import Prune, Quantize, Train
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Return the weights of a run that was trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    run = open_run(folder / "r", config({}, folder / "c"))
     Train().run(run, "train")
+    return run.model.state_dict()
+
+
+@pytest.fixture
+def run(tmp_path: Path, trained: dict[str, torch.Tensor]) -> Run:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    run.model.load_state_dict(trained)
     return run
 
 

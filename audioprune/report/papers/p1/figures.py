@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.experiment.rows import read_number
+from audioprune.records import read_csv
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import (
     Figure,
@@ -88,10 +88,8 @@ def read_sensitivity(path: Path) -> Sensitivity:
 
     Lines without a fraction are left out.
     """
-    with open(path, encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        rows = list(reader)
-        columns = reader.fieldnames or ()
+    rows = read_csv(path)
+    columns = tuple(rows[0]) if rows else ()
     metrics = tuple(name for name in columns if name not in ("parameter", "sparsity"))
     points: dict[str, dict[str, list[tuple[float, float | None]]]] = {}
     for metric in metrics:

@@ -5,11 +5,11 @@ Ratings are the statistics that ``audioprune listen action=stats`` writes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from audioprune.errors import ConfigError
+from audioprune.plain.sealing import parse
 from audioprune.report.claims import (
     HELD,
     NOT_HELD,
@@ -44,7 +44,7 @@ def read_ratings(source: str | Path | None) -> Told | None:
     path = Path(source)
     path = path / "statistics.json" if path.is_dir() else path
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no JSON"
         raise ConfigError(

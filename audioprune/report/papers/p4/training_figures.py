@@ -6,7 +6,6 @@ Each is drawn for the networks that it is given, of the smallest seed.
 from __future__ import annotations
 
 import bisect
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audioprune.experiment.rows import finite_or_none
+from audioprune.experiment.rows import finite_or_none, read_number
+from audioprune.records import read_csv
 from audioprune.report.figures.chart import Chart
 from audioprune.report.figures.drawing import Figure, footer_of, save_figure
 from audioprune.report.figures.theme import COLORS, Key, key_of, level_key
@@ -210,12 +210,9 @@ def _pull(model: Model) -> float:
 
 def _norms(path: Path) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"norm_before": [], "norm_after": []}
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                for key, values in found.items():
-                    if row.get(key):
-                        values.append(float(row[key]))
-    except (OSError, ValueError):
-        return {"norm_before": [], "norm_after": []}
+    for row in read_csv(path):
+        for key, values in found.items():
+            number = read_number(row.get(key))
+            if number is not None:
+                values.append(number)
     return found
