@@ -202,7 +202,7 @@ NETWORKS = {
         ),
         aim="Aimed at: 90 % sparse in 1.9 MB, and 27 % of its multiplications, each as good as "
         "the original. Not tried: a step of imitation on eight parts of 0.08 s would take about "
-        "15 s of one core. The first form alone has run, by its command: 6,315,240 bytes (14.1 times "
-        "smaller), 0.02 % of the decisions changed, 75.4 % within 50 cents on 8 notes.",
+        "15 s of one core. The first form alone has run, by its command: 6,315,240 bytes (14.1 "
+        "times smaller), 0.02 % of the decisions changed, 75.4 % within 50 cents on 8 notes.",
     ),
 }
