@@ -24,6 +24,7 @@ $(VENV)/.installed: pyproject.toml requirements.txt constraints.txt
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus
 	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 \
+	  pipeline.method=bisection pipeline.iteration_metrics=[stoi] runtime.workers=1 \
 	  pipeline.alpha_1_relative=0.03 pipeline.alpha_2_relative=0.003 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 

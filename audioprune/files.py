@@ -24,6 +24,8 @@ from typing import Any, BinaryIO
 from audioprune.errors import OutputError
 from audioprune.plain.sealing import opened_lines, sealed
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or the largest size of a file is full."""
 _POLL_S = 0.5
 _TOUCH_S = 15.0
 _SILENCE_S = 180.0
@@ -393,7 +395,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _explain(path: Path, error: OSError, need_bytes: int) -> str:
     """Say in one line why a file could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         return (
             f"disk full writing {path} (needs about {need_bytes / 1e6:.1f} MB); free some "
             f"space, then run again"

@@ -146,3 +146,8 @@ def test_rows_that_came_in_time_are_kept(
         "first"
     ]
     assert "stopped after" in capsys.readouterr().out
+
+
+def test_what_one_item_saves_goes_to_the_others() -> None:
+    assert bench.share(540, 10) == 54 and bench.share(530, 9) > 54
+    assert bench.share(540, 1) == bench.MOST and bench.share(0, 3) == 10

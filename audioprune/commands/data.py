@@ -13,7 +13,6 @@ from audioprune.data.files.checks import Finding
 from audioprune.data.splits.tree_check import check_tree
 from audioprune.errors import DataError
 from audioprune.experiment.config_hash import plain_values
-from audioprune.experiment.model_io import instantiate
 from audioprune.terminal.records import Field, show_records
 from audioprune.terminal.streams import plain as plain_text
 from audioprune.terminal.streams import shown_form, width
@@ -31,6 +30,8 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
     if plain["action"] == "check" and plain["root"]:
         _check_folder(plain["root"])
         return
+    from audioprune.experiment.model_io import instantiate  # loads torch, which a folder needs not
+
     corpus = instantiate(plain["data"])
     corpus.prepare()
     findings = corpus.leaks() if plain["action"] == "check" else []

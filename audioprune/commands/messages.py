@@ -8,6 +8,7 @@ A reader of the output that went away is not told, and gives 141. No torch is lo
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -22,6 +23,7 @@ from audioprune import schema
 from audioprune.commands import quoting
 from audioprune.commands.configuration import options_of
 from audioprune.errors import AudiopruneError, ClosedOutput, ConfigError, OutputError
+from audioprune.files import FULL
 from audioprune.terminal.help import closest_text
 from audioprune.terminal.index import read_index
 from audioprune.terminal.streams import is_quiet, is_verbose, plain
@@ -96,6 +98,8 @@ def explain(error: Exception) -> int:
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         say(f"error: {plain(_memory_message(error))}")
         return AudiopruneError.exit_code
+    if isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS):
+        error = as_output_error(error)  # whoever wrote had no words for it
     if isinstance(error, AudiopruneError):
         say(plain(error) if error.exit_code == 130 else f"error: {plain(error)}")
         return error.exit_code

@@ -38,14 +38,17 @@ class Written:
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write all bytes; after a failure nothing more is written."""
+        """Write all bytes; after a failure nothing more, which ``check`` alone tells.
+
+        An encoder that is told so stops with an error of its own, or passes over it.
+        """
         left = memoryview(data)
         try:
             while len(left) and self.error is None:
                 left = left[self.file.write(left) :]
         except OSError as error:
             self.error = error
-        return len(data) - len(left)
+        return len(data)
 
     def read(self, size: int = -1) -> bytes:
         """Read bytes from where the file stands."""

@@ -54,6 +54,7 @@ _LATER: dict[str, dict[str, Any]] = {
     "training": {
         "channels_last": False,
         "compile": False,
+        "fused": False,
         "ramp_begin": 0.0,
         "ramp_end": 0.0,
     },

@@ -30,6 +30,7 @@ from audioprune.data.files.audio import (
 from audioprune.data.files.headers import missing_bytes
 from audioprune.dsp.encoding import Written
 from audioprune.errors import DataError, OutputError
+from audioprune.files import FULL
 from audioprune.inference.enhancer import Enhancer, Samples
 from audioprune.interrupts import check_stop
 
@@ -263,5 +264,7 @@ class _Output:
             self.temporary.unlink(missing_ok=True)
 
     def _refused(self, error: Exception) -> OutputError:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return OutputError(f"disk full writing {self.target}; free some space, then run again")
         reason = getattr(error, "strerror", "") or decode_error(error)
         return OutputError(f"cannot write {self.target}: {reason}; choose another place")

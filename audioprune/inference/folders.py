@@ -219,6 +219,10 @@ def _done(work: Work, pair: tuple[Path, Path]) -> Result:
         return str(source), dict(work(source, target)), ""
     except InterruptedRun:
         raise
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError):  # a disk that takes no more ends the work
+            raise
+        return str(source), {}, str(error)
     except AudiopruneError as error:
         return str(source), {}, str(error)
 

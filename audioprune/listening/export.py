@@ -19,7 +19,7 @@ import numpy as np
 from audioprune.dsp.encoding import encoded
 from audioprune.errors import ConfigError, OutputError
 from audioprune.experiment.results import clean
-from audioprune.files import check_writable, write_atomic, write_json
+from audioprune.files import check_writable, drop_leftovers, write_atomic, write_json
 from audioprune.interrupts import check_stop
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
@@ -43,6 +43,8 @@ from audioprune.ranges import OneOf, Range
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
+_UNFINISHED = ".unfinished"
+"""Is there while a test is written, so that the same command goes on after it was killed."""
 _LATE = round(0.001 * SAMPLE_RATE)
 """Samples; a condition that is later or earlier than this is mentioned."""
 _LEAD = (
@@ -136,7 +138,9 @@ def export(plan: Plan, corpus: Corpus, out: Path) -> list[Path]:
         "trials": [_trial_facts(trial, gain) for trial in trials],
         "notes": notes,
     }
-    return [*written, write_json(out / _MANIFEST, clean(manifest))]
+    written.append(write_json(out / _MANIFEST, clean(manifest)))
+    (out / _UNFINISHED).unlink()
+    return written
 
 
 def _check_folder(out: Path) -> None:
@@ -145,12 +149,16 @@ def _check_folder(out: Path) -> None:
             f"expected a folder name of letters, digits, '_', '-' and '.', got {out.name!r}; it "
             f"names the test: rename out="
         )
-    if out.exists() and any(out.iterdir()) and not (out / _MANIFEST).exists():
+    names = [entry.name for entry in out.iterdir()] if out.exists() else []
+    others = [name for name in names if name != ".writable" and ".tmp." not in name]
+    if others and not {_MANIFEST, _UNFINISHED} & set(names):
         raise OutputError(
             f"{out}: expected a new folder or an earlier export, got other files; choose "
             f"another out="
         )
     check_writable(out)
+    write_atomic(out / _UNFINISHED, "")
+    drop_leftovers(out)
 
 
 def _render(

@@ -223,8 +223,9 @@ def split_step(move: Move, threshold: float) -> tuple[float, float] | None:
         return None
     from audioprune.optim.kernels import splitting
 
+    kernel: Any = splitting.split
     with _launched(move) as given:
-        found: tuple[float, float] = splitting.split(*given, move.plan.size, threshold)
+        found: tuple[float, float] = kernel(*given, move.plan.size, threshold)
     return found
 
 
@@ -251,9 +252,9 @@ def _launched(move: Move) -> Iterator[tuple[Any, ...]]:
     Autograd is told of writes through an address, so that it refuses a later backward pass through
     old values.
     """
-    plan, kind = move.plan, np.float64 if move.plan.dtype == torch.float64 else np.float32
+    plan, wide = move.plan, move.plan.dtype == torch.float64
     offsets, runs = plan.runs
-    memory = np.empty(plan.longest, kind)
+    memory: Any = np.empty(plan.longest, np.float64 if wide else np.float32)
     tensors, bias, rule = (move.base or GIVEN).compiled(move.xs, move.gradients, memory)
     yield tensors, runs, memory[:0], bias, rule, offsets
     torch.autograd.graph.increment_version(move.xs)

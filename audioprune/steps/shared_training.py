@@ -212,7 +212,9 @@ def _taken(
         write_atomic(run.folder / name, data.numpy().tobytes())
     log = "".join(json.dumps(row) + "\n" for row in meta["outcome"]["history"])
     write_atomic(training / _LOG, log)
-    if meta["made_in"] != run.folder.name:
+    if meta["made_in"] == run.folder.name:
+        (folder / _MAKING).unlink(missing_ok=True)  # this run was killed before it could
+    else:
         told = "%s: taken from %s, trained in %.1f s by %s"
         _NOTES.info(told, path, folder, meta["outcome"]["seconds"], meta["made_in"])
     return Outcome(**meta["outcome"], mask=None)

@@ -50,6 +50,8 @@ class Settings:
         momentum: Momentum of sgd and rmsprop.
         betas: Moment decay rates of adam and adamw.
         amsgrad: Keep the largest second moment (adam, adamw).
+        fused: Whether adam, adamw and sgd change all weights in one pass, about four times as fast
+            on a CPU; results differ by rounding.
         clip_norm: Largest total gradient norm, or None.
         schedule: One of constant, step, exponential, plateau, cosine, linear, warm_linear,
             milestones.
@@ -88,6 +90,7 @@ class Settings:
     momentum: Annotated[float, Range(0, below=1)] = 0.0
     betas: Annotated[tuple[float, float], Range(0, below=1)] = (0.9, 0.999)
     amsgrad: bool = False
+    fused: bool = False
     clip_norm: Annotated[float | None, Range(above=0)] = 5.0
     schedule: Annotated[str, OneOf(*SCHEDULES)] = "step"
     decay: Annotated[float, Range(above=0, most=1)] = 0.98
@@ -123,6 +126,13 @@ def build_optimizer(model: nn.Module, settings: Settings) -> Optimizer:
         options |= {"betas": tuple(settings.betas), "amsgrad": settings.amsgrad}
     else:
         options |= {"momentum": settings.momentum}
+    if settings.fused:
+        if settings.optimizer == "rmsprop":
+            raise ConfigError(
+                "training.fused: expected adam, adamw or sgd, got rmsprop, which has no form of "
+                "one pass; set it to false"
+            )
+        options |= {"fused": True}
     return OPTIMIZERS[settings.optimizer](model.parameters(), **options)
 
 

@@ -1,6 +1,7 @@
 """How fast a frame is in C, in ONNX Runtime and in torch: one JSON document for each network.
 
     python scripts/benchmarks/streaming.py [--rounds 9] [--frames 50] [--sizes small|paper]
+        [--only NAME ...]
 
 Each round runs every runtime for some frames on one thread, one after the other, so that what else
 the machine does falls on all of them alike; the medians over the rounds are told. Seconds are
@@ -72,10 +73,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--sizes", choices=tuple(NETWORKS), default="small")
+    known = sorted({name for each in NETWORKS.values() for name in each})
+    parser.add_argument("--only", nargs="*", choices=known, default=known)
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(json.dumps({"machine": machine(), "flags": " ".join(FLAGS)}), flush=True)
     for name, build in NETWORKS[given.sizes].items():
+        if name not in given.only:
+            continue
         torch.manual_seed(0)
         print(json.dumps(measured(name, build().eval(), given.rounds, given.frames)), flush=True)
 

@@ -142,7 +142,7 @@ def rows(run: Run) -> Iterator[Row]:
         copy_runs(done, folder / "many")
         report = typed(folder, "report", f"runs={folder}/many", f"out={folder}/report")
         yield from run.against(
-            f"report of {RUNS} runs", report, {}, turns=1, goal=at_most(10.0, "ours")
+            f"report of {RUNS} runs", report, {}, turns=1, warm=False, goal=at_most(10.0, "ours")
         )
         write_corpus(folder)
         check = typed(folder, "data", "action=check", f"root={folder}/speech")

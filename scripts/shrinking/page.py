@@ -31,7 +31,7 @@ def page_text(networks: Mapping[str, Network], found: Mapping[str, Result]) -> s
 
 
 def _section(name: str, network: Network, result: Result | None) -> list[str]:
-    lines = [f"## {network.title}", ""]
+    lines = [f"## {network.title}", "", *([network.aim, ""] if network.aim else [])]
     if result is None or "original" not in result:
         return [
             *lines,

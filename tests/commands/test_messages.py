@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hydra.errors import MissingConfigException
 
@@ -29,6 +31,11 @@ def test_an_unknown_option_is_answered_by_the_closest(
     assert explain(MissingConfigException(text, option)) == 2
     message = capsys.readouterr().err.strip()
     assert told in message and "\n" not in message and "Available" not in message
+
+
+def test_a_disk_that_nobody_had_words_for_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(OSError(errno.EROFS, "Read-only file system", "cache")) == 5
+    assert capsys.readouterr().err.startswith("error: cannot write cache: Read-only file system;")
 
 
 def test_memory_that_ran_out_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def test_another_definition_of_a_users_model_is_another_run(
 
 def test_how_a_training_computes_is_hashed_where_it_is_not_the_usual_way() -> None:
     before = {"training": {"epochs": 1}}
-    usual = {"training": {"epochs": 1, "channels_last": False, "compile": False}}
+    usual = {"training": {"epochs": 1, "channels_last": False, "compile": False, "fused": False}}
     assert config_hash(before) == config_hash(usual)
-    for key in ("channels_last", "compile"):
+    for key in ("channels_last", "compile", "fused"):
         assert config_hash(before) != config_hash({"training": {**usual["training"], key: True}})

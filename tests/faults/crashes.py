@@ -33,8 +33,8 @@ from audioprune.files import read_lines
 CHANGING = re.compile("seconds|latency|waiting|^line$|^check$")
 """What two equal runs may measure differently is named so."""
 _NOT_COMPARED = (".lock", "status.json", "env.json", ".hydra", "optimization_results.yaml")
-_PRESENT_ONLY = (".index", ".pt", ".pdf")
-"""Times of files are in an index; torch and the drawer of PDF write the same in other bytes."""
+_PRESENT_ONLY = (".pt", ".pdf")
+"""torch and the drawer of PDF write the same in other bytes."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _EVENTS = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.symlink"}
 Command = Callable[[], int]
@@ -192,9 +192,9 @@ def signalled(*numbers: int) -> Disturb:
 
 
 def limit_files(path: str, synced: bool) -> None:
-    """Let no file grow beyond what is written of it, as a full disk does for any user."""
+    """Let no file be larger than 2000 bytes, which no model file is: a full disk for any user."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 
 
 @dataclass
@@ -291,6 +291,8 @@ def contents(folder: Path) -> dict[str, str]:
         parts = path.relative_to(folder).parts
         if not path.is_file() or set(parts) & set(_NOT_COMPARED) or ".previous" in path.name:
             continue
+        if path.suffix == ".index":  # it remembers whatever was looked at, with its times
+            continue
         if any(part.startswith(".jobs") or ".tmp." in part for part in parts):
             continue
         found["/".join(parts)] = _held(path)
@@ -298,12 +300,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def _held(path: Path) -> str:
+    if path.suffix in _PRESENT_ONLY or path.name == "trials.jsonl":  # that of every attempt
+        return "there"
     data = path.read_bytes()
     if path.suffix == ".jsonl":
         rows = read_lines(path)  # a line that was cut short counts for nothing
         return "\n".join(json.dumps(_stable(row), sort_keys=True) for row in rows)
-    if path.suffix in _PRESENT_ONLY or path.name == "trials.jsonl":  # that of every attempt
-        return "there"
     if path.name in ("last.safetensors", "state.safetensors"):  # they hold times
         tensors, facts = checkpoint.read(path)
         total = hashlib.sha256(json.dumps(_stable(facts), sort_keys=True).encode())

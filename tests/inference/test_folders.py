@@ -10,6 +10,8 @@ import pytest
 from made_enhancers import recording
 
 from audioprune.errors import ConfigError, DataError, OutputError
+from audioprune.files import write_atomic
+from audioprune.inference import folders
 from audioprune.inference.folders import Plan, Work, work_through
 
 CALLS: list[str] = []
@@ -89,3 +91,17 @@ def test_wrong_folders_are_refused(tmp_path: Path) -> None:
     for out in ("in", "in/out"):
         with pytest.raises(OutputError, match="outside the input"):
             Plan(tmp_path / "in", tmp_path / out, str, "log", "1").pairs()
+
+
+def test_a_disk_that_takes_no_more_ends_the_work(tmp_path: Path) -> None:
+    def full(source: Path, target: Path) -> dict[str, str]:
+        write_atomic(Path("/dev/full/x"), b"a")
+        return {}
+
+    def refused(source: Path, target: Path) -> dict[str, str]:
+        raise OutputError("this one alone")
+
+    source = tmp_path / "a.wav"
+    assert folders._done(refused, (source, source))[2] == "this one alone"
+    with pytest.raises(OutputError, match="cannot write"):
+        folders._done(full, (source, source))

@@ -15,6 +15,7 @@ from listening_parts import Corpus, Items, corpus, model_file
 
 from audioprune.errors import ConfigError, OutputError
 from audioprune.files import sha256_file
+from audioprune.listening import export as listening_export
 from audioprune.listening.export import Plan, export
 from audioprune.listening.loudness import loudness_lufs
 
@@ -148,3 +149,21 @@ def test_foreign_folders_and_odd_names_are_refused(plan: Plan, tmp_path: Path) -
         export(replace(plan, page=False, webmushra=False), corpus(), tmp_path / "x")
     with pytest.raises(ConfigError, match="systems.noisy: expected a name of its own"):
         export(Plan("custom", {"noisy": plan.systems["DCAE"]}), corpus(), tmp_path / "y")
+
+
+def test_a_test_that_was_killed_while_it_was_written_is_written_again(
+    plan: Plan, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "t2"
+
+    def killed(*_: Any) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(listening_export, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export(plan, corpus(codec={"name": "aac"}), out)
+    (out / "t2.html.tmp.999999999").touch()  # of a dead process
+    export(plan, corpus(codec={"name": "aac"}), out)
+    names = [{path.name for path in folder.iterdir()} for folder in (out, written)]
+    assert names[0] == names[1]

@@ -220,6 +220,7 @@ def test_a_run_killed_behind_its_training_takes_it_from_there(
     assert in_child(work) == -signal.SIGKILL
     start(tmp_path / "killed", _plain(tmp_path))
     assert trainings == ["finetune"] and rows(tmp_path / "killed")[0]["shared"]
+    assert not (_shared(tmp_path)[0] / "making.json").exists()
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from audioprune.errors import CheckpointError, ConfigError, DivergedError, Inter
 from audioprune.files import read_lines
 from audioprune.training.loaders import epoch_order
 from audioprune.training.loop import Fit
-from audioprune.training.settings import Settings, build_schedule, step_schedules
+from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,12 +52,13 @@ def test_loss_falls_and_best_weights_are_kept(tmp_path: Path) -> None:
     assert [row["epoch"] for row in read_lines(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adamw", "fused adam"])
 @pytest.mark.parametrize("stop_at", [1, 7, 10, 19])
 def test_interrupted_training_ends_in_the_same_bits(
     tmp_path: Path, optimizer: str, stop_at: int
 ) -> None:
-    settings = replace(SETTINGS, optimizer=optimizer, momentum=0.5, amsgrad=True)
+    fused, _, name = optimizer.rpartition(" ")
+    settings = replace(SETTINGS, optimizer=name, fused=bool(fused), momentum=0.5, amsgrad=True)
     mask = Mask.ones(_model(), ["first.weight"]).updated(
         {"first.weight": torch.arange(32).reshape(8, 4) % 3 > 0}
     )
@@ -75,6 +76,24 @@ def test_interrupted_training_ends_in_the_same_bits(
     assert all(0 <= row.pop("waiting") <= 1 for log in logs for row in log)
     assert logs[0] == logs[1] == outcome.history
     assert resumed.task.steps == 20 - stop_at
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw"])
+def test_one_pass_over_all_weights_differs_by_rounding(tmp_path: Path, optimizer: str) -> None:
+    plain = replace(SETTINGS, optimizer=optimizer, amsgrad=True)
+    fits = [_fit(tmp_path / str(f), settings=replace(plain, fused=f)) for f in (False, True)]
+    for fit in fits:
+        fit.run()
+        made = build_optimizer(fit.model, fit.settings)
+        assert bool(made.defaults["fused"]) == fit.settings.fused
+    for one, other in zip(*(fit.model.parameters() for fit in fits), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_an_optimiser_without_such_a_form_is_refused(tmp_path: Path) -> None:
+    fit = _fit(tmp_path, settings=replace(SETTINGS, optimizer="rmsprop", fused=True))
+    with pytest.raises(ConfigError, match="adam, adamw or sgd, got rmsprop"):
+        fit.run()
 
 
 def test_finished_training_is_not_repeated(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ MAX_LEVELS = 65536
 _EXACT_WORK = 1 << 22  # different values x K up to which the dynamic programme sees every value
 _MIN_BINS, _MAX_BINS, _BINS_PER_LEVEL = 4096, 16384, 64
 _MARKS = 65536  # points at which the density of the values is estimated
-_ROUNDS, _REACH = 50, 8  # of the refinement of edges that bins have left on a grid
+# Rounds and reach of the refinement of edges that bins have left on a grid: up to so many
+# clusters, where it costs little, and above.
+_FEW, _FINE, _QUICK = 32, (50, 8), (16, 4)
 _DP_LEVELS = 1024  # above it the dynamic programme costs more than it gains
 _MAX_ITERATIONS = 100_000
 
@@ -320,17 +322,17 @@ def _refined(sums: NDArray[np.float64], cuts: NDArray[np.int64]) -> NDArray[np.i
     """Return the best of the partitions near one of bins.
 
     A symmetric density has optima that differ by a shift of all edges, and bins are too coarse to
-    tell which is the best: so both sides are tried.
+    tell which is the best: so of few clusters both sides are tried.
     """
     from audioprune.compress.quantize import kmeans_kernels as kernels
 
-    counts, starts = np.diff(cuts), [cuts.copy()]
-    for left in (True, False):
+    counts, starts, few = np.diff(cuts), [cuts.copy()], cuts.size <= _FEW + 1
+    for left in (True, False) if few else ():
         shift = np.zeros_like(cuts)
         shift[1:-1] = -(counts[:-1] // 8) if left else counts[1:] // 8
         starts.append(cuts + shift)
     for start in starts:
-        kernels.refine_partition(sums, start, _ROUNDS, _REACH)
+        kernels.refine_partition(sums, start, *(_FINE if few else _QUICK))
     gains = [float((np.diff(sums[each]) ** 2 / np.diff(each)).sum()) for each in starts]
     return starts[int(np.argmax(gains))]
 

@@ -126,7 +126,6 @@ class GeneratedFolder:
         """
         if self.is_intact():
             return
-        self.root.parent.mkdir(parents=True, exist_ok=True)
         check_writable(self.root.parent, need_bytes)
         self._remove_stale()
         temporary = self.root.with_name(f"{self.root.name}.tmp.{os.getpid()}")

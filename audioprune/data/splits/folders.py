@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 SPLITS = ("train", "valid", "test")
@@ -25,6 +26,7 @@ _FOLDERS = {
 _LIBRISPEECH = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
 
 
+@lru_cache(maxsize=4096)  # many files are in few folders
 def split_of_folder(name: str) -> str:
     """Return the split that a folder name stands for, or an empty text."""
     librispeech = _LIBRISPEECH.fullmatch(name.lower())

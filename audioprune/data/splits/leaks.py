@@ -120,9 +120,11 @@ def tree_leaks(root: Path, facts: Sequence[FileFacts]) -> list[Finding]:
         root: The folder.
         facts: What is known of the files below it.
     """
-    below = {fact.path: fact.path.relative_to(root) for fact in facts}
-    splits = {path: split_named(place.parts[:-1]) for path, place in below.items()}
-    inside = {path: _after_split(below[path]) for path, split in splits.items() if split}
+    depth = len(root.parts)
+    splits = {fact.path: split_named(fact.path.parts[depth:-1]) for fact in facts}
+    inside = {
+        path: _after_split(Path(*path.parts[depth:])) for path, split in splits.items() if split
+    }
     keys = speech_keys(inside)
     members = [Member(path, splits[path], keys.get(path, {})) for path in inside]
     links = list(copies(facts))

@@ -80,9 +80,10 @@ def check_tree(
     facts = inspect_files(root, paths, cache_dir)
     found: list[Finding] = []
     splits: dict[Path, str] = {}
+    depth = len(root.parts)
     for fact in facts:
         found += [*fact.findings, *use_findings(fact, sample_rate, shortest_s)]
-        splits[fact.path] = split_named(fact.path.relative_to(root).parts[:-1])
+        splits[fact.path] = split_named(fact.path.parts[depth:-1])
     found += [*doubled(facts, splits), *tree_leaks(root, facts)]
     usable = sum(fact.duration_s for fact in facts if not fact.errors)
     return Report(root, len(facts), usable, tuple(found))

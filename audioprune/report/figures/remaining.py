@@ -31,20 +31,22 @@ def line_groups(jobs: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
     """
     groups = join_seeds(jobs)
     labels = [_label(group[0]) for group in groups]
+    twins: dict[str, list[Job]] = {}
+    for label, group in zip(labels, groups, strict=True):
+        twins.setdefault(label, []).append(group[0])
+    keys = {label: differences(jobs) for label, jobs in twins.items() if len(jobs) > 1}
     named: dict[str, tuple[Job, ...]] = {}
     for label, group in zip(labels, groups, strict=True):
-        name = label
-        if labels.count(label) > 1:
-            twins = [other[0] for other, same in zip(groups, labels, strict=True) if same == label]
-            told = _what_differs(group[0], twins)
-            name = f"{label} ({told})" if told else label
+        told = _values(group[0], keys.get(label, ()))
+        name = f"{label} ({told})" if told else label
         named[name if name not in named else f"{name} {group[0].name}"] = group
     return named
 
 
-def _what_differs(job: Job, twins: Sequence[Job]) -> str:
-    keys = [key for key in differences(twins) if key in job.config]
-    return ", ".join(f"{key.rpartition('.')[2]}={job.config[key]}" for key in keys)
+def _values(job: Job, keys: Iterable[str]) -> str:
+    """Return what a job has under the keys that set it apart."""
+    own = [key for key in keys if key in job.config]
+    return ", ".join(f"{key.rpartition('.')[2]}={job.config[key]}" for key in own)
 
 
 def _label(job: Job) -> str:

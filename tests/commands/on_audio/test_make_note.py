@@ -87,7 +87,8 @@ def _stored(folder: Path, name: str, **changes: Any) -> str:
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile nothing."""
-    monkeypatch.setattr(wavenet_generation, "run_compiled", wavenet_generation.run_eagerly)
+    steps = wavenet_generation.run_eagerly
+    monkeypatch.setattr(wavenet_generation, "run_compiled", lambda *given: steps(*given[:5]))
 
 
 def test_a_wavenet_draws_what_it_is_told(tmp_path: Path, corpus: dict[str, Any]) -> None:
