@@ -60,9 +60,18 @@ def table(outcomes: dict[str, dict[str, Any]]) -> str:
     rows = ["| | Fault | What a user sees | Measured | Tests |", "|---|---|---|---|---|"]
     for number, (fault, seen) in faults.items():
         own = outcomes.get(number, {"tests": {}, "measured": []})
-        cells = [number, fault, seen, "; ".join(own["measured"]), _tests(own["tests"])]
+        cells = [number, fault, seen, _measured(own["measured"]), _tests(own["tests"])]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def _measured(said: list[str]) -> str:
+    """Join what was measured; the names of which the same was said stand before it once."""
+    names: dict[str, list[str]] = {}
+    for each in said:
+        found = re.fullmatch(r"(`[^`]+`): (.*)", each)
+        names.setdefault(found[2] if found else each, []).extend([found[1]] if found else [])
+    return "; ".join(f"{', '.join(own)}: {text}" if own else text for text, own in names.items())
 
 
 def _tests(tests: dict[str, dict[str, int]]) -> str:

@@ -249,7 +249,7 @@ class _Output:
             self._sound.close()
             if error is None and self._stream is not None:
                 self._written.check()
-                os.fsync(self._stream.fileno())
+                os.fsync(self._written.file.fileno())
                 os.replace(self.temporary, self.target)
         except (soundfile.SoundFileError, OSError) as failure:
             if error is None:

@@ -300,7 +300,10 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def _held(path: Path) -> str:
-    if path.suffix in _PRESENT_ONLY or path.name == "trials.jsonl":  # that of every attempt
+    if path.suffix in _PRESENT_ONLY or path.name in (
+        "trials.jsonl",
+        "jobs.jsonl",
+    ):  # that of every attempt
         return "there"
     data = path.read_bytes()
     if path.suffix == ".jsonl":

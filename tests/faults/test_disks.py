@@ -51,16 +51,14 @@ def full_at_some_writes(trial: Trial, disk: Disk, *told: object) -> int:
 def test_a_pipeline_survives_a_full_disk(disk: Disk, name: str) -> None:
     said = full_at_some_writes(pipeline_trial(name, disk.folder), disk, name)
     assert said >= ON_DISK - 1
-    record(
-        "C6", f"pipelines of four papers: full before {ON_DISK} writes each, then the same bits"
-    )
+    record("C6", f"`{name}`: full before {ON_DISK} writes each, then the same bits")
 
 
 @pytest.mark.faults("C6")
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_survives_a_full_disk(given: Given, disk: Disk, name: str) -> None:
     full_at_some_writes(verb_trial(given, name, disk.folder), disk, name)
-    record("C6", f"every verb: full before {ON_DISK} writes, then the same files")
+    record("C6", f"`{name}`: full before {ON_DISK} writes, then the same files")
 
 
 @pytest.mark.faults("C6")
@@ -98,4 +96,4 @@ def test_a_folder_that_can_only_be_read_is_refused(given: Given, disk: Disk, nam
     disk.open()
     assert refused(ended, name), ended.text
     assert "epoch" not in ended.text, "it had begun to train"
-    record("C7", "every verb: one line and code 5")
+    record("C7", f"`{name}`: one line and code 5")

@@ -32,4 +32,4 @@ def test_kill_9_anywhere_changes_no_bit(place: Path, name: str) -> None:
     trial.kill_after(trial.straight.seconds * pick.random())
     assert kills or trial.straight.operations < 200
     words = "at writes, in half files, in chains, at random moments"
-    record("C1", f"{len(NAMES)} pipelines: {KILLED + TORN} kills or more each, {words}: same bits")
+    record("C1", f"`{name}`: {KILLED + TORN} kills or more each, {words}: same bits")

@@ -43,7 +43,7 @@ def test_a_pipeline_stops_politely_and_goes_on(place: Path, name: str) -> None:
         assert ended.code == 130 and RESUMES not in ended.text, (at, ended.text)
         twice += 1
         trial.resume(folder, "twice", at)
-    record("C4", f"four papers: {polite} polite stops and {twice} at once each, all resumed alike")
+    record("C4", f"`{name}`: {polite} polite stops and {twice} at once each, all resumed alike")
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -55,4 +55,4 @@ def test_a_verb_is_stopped_and_goes_on(given: Given, place: Path, name: str) -> 
         assert ended.code in (130, -signal.SIGTERM, *trial.codes), (name, at, ended.text)
         assert "Traceback" not in ended.text, (name, at, ended.text)
         trial.resume(folder, name, asked.name, at)
-    record("C4", "every verb: SIGINT and SIGTERM, then the same files")
+    record("C4", f"`{name}`: SIGINT and SIGTERM, then the same files")
