@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -41,8 +42,8 @@ BUDGET, MOST = 540.0, 120.0  # of all items, and of one
 LONG = 3600.0
 
 
-class OutOfTime(Exception):
-    """An item used up its time."""
+class OutOfTime(BaseException):
+    """An item used up its time; no ``except Exception`` of its own holds it."""
 
 
 def items() -> list[str]:
@@ -59,9 +60,13 @@ def load(name: str) -> Item:
     return found
 
 
-def measure(name: str, quick: bool, limit: float, keep: bool) -> None:
-    """Run one item in this process; print its rows as they come, and its table."""
-    start, run, rows = time.monotonic(), Run(quick), list[Row]()
+def measure(name: str, quick: bool, limit: float, keep: bool) -> bool:
+    """Run one item in this process; print its rows as they come, and its table.
+
+    Returns:
+        Whether it ended by itself or by the clock; the rows before a failure are kept.
+    """
+    start, run, rows, whole = time.monotonic(), Run(quick), list[Row](), True
     item = load(name)
     print(f"# {item.title}", flush=True)
     signal.signal(signal.SIGPROF, _stop)
@@ -72,6 +77,9 @@ def measure(name: str, quick: bool, limit: float, keep: bool) -> None:
             print(f"  {row.name} | {row.peer}: {number(row.ratio or row.ours)}", flush=True)
     except OutOfTime:
         print(f"  stopped after {limit:.0f} s of CPU time; what is missing is not in the table")
+    except Exception:
+        traceback.print_exc()
+        whole = False
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     mark(rows, before(name))
@@ -84,6 +92,7 @@ def measure(name: str, quick: bool, limit: float, keep: bool) -> None:
         text = json.dumps(found, indent=1, ensure_ascii=False)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(flush=True)
+    return whole
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -115,8 +124,7 @@ def main() -> int:
     if unknown:
         parser.error(f"expected items of {', '.join(items())}; got {', '.join(sorted(unknown))}")
     if given.one:
-        measure(given.items[0], not given.full, given.one, not given.dry)
-        return 0
+        return int(not measure(given.items[0], not given.full, given.one, not given.dry))
     begun, failed = time.monotonic(), list[str]()
     names = given.items or items()
     for place, name in enumerate(names):

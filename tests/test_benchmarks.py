@@ -141,7 +141,7 @@ def test_rows_that_came_in_time_are_kept(
 
     monkeypatch.setattr(bench, "load", lambda name: Item("T", "A.", rows))
     monkeypatch.setattr(bench, "FOLDER", tmp_path)
-    bench.measure("made", True, 0.05, True)
+    assert bench.measure("made", True, 0.05, True)
     assert [row["name"] for row in json.loads((tmp_path / "made.json").read_text())["rows"]] == [
         "first"
     ]
@@ -151,3 +151,17 @@ def test_rows_that_came_in_time_are_kept(
 def test_what_one_item_saves_goes_to_the_others() -> None:
     assert bench.share(540, 10) == 54 and bench.share(530, 9) > 54
     assert bench.share(540, 1) == bench.MOST and bench.share(0, 3) == 10
+
+
+def test_rows_before_a_failure_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(run: Run) -> Iterator[Row]:
+        yield from run.figure("first", 1.0, unit="B")
+        raise ValueError("broken")
+
+    monkeypatch.setattr(bench, "load", lambda name: Item("T", "A.", rows))
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    assert not bench.measure("made", True, 10, True)
+    assert len(json.loads((tmp_path / "made.json").read_text())["rows"]) == 1
+    assert "ValueError: broken" in capsys.readouterr().err

@@ -247,7 +247,7 @@ class _Output:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
             self._sound.close()
-            if error is None:
+            if error is None and self._stream is not None:
                 self._written.check()
                 os.fsync(self._stream.fileno())
                 os.replace(self.temporary, self.target)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from scripts.benchmarks.frame import Item, Peer, Row, Run, Taken, Unequal, at_le
 
 RATE = 16_000
 NOTES = 64
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "published, 20 layers": {},
     "published, 80 features": {"conditioning": 80},
     "40 layers": {"layers": 40, "cycles": 4},
@@ -27,7 +28,7 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
-def build(shape: dict[str, int]) -> WaveNet:
+def build(shape: dict[str, Any]) -> WaveNet:
     """Build a model whose random weights keep signals alive, so that the classes it draws vary."""
     torch.manual_seed(0)
     model = WaveNet(**shape).eval()

@@ -205,7 +205,7 @@ def check_kept(keep: Tensor, codes: Tensor) -> None:
     Raises:
         ConfigError: It does not.
     """
-    kept = int(keep.sum())
+    kept = int(keep.count_nonzero())
     if kept != codes.numel():
         raise ConfigError(
             f"expected a mask that keeps {codes.numel()} weights, got {kept}; use the mask of the "

@@ -129,7 +129,7 @@ def free_cores() -> int:
     one core is faster.
     """
     cores = min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
-    return cores if os.getloadavg()[0] < os.cpu_count() - 0.5 else 1
+    return cores if os.getloadavg()[0] < (os.cpu_count() or 1) - 0.5 else 1
 
 
 def run_compiled(
@@ -160,8 +160,8 @@ def run_compiled(
 
     packed = pack(model, half)
     fed = start.shape[1] + draws.shape[1] - 1
-    weights = (packed.words, packed.tiles, packed.biases, packed.shifts)
-    weights += (packed.dilations, packed.ahead, packed.widths)
+    biases = packed.biases, packed.shifts
+    weights = (packed.words, packed.tiles, *biases, packed.dilations, packed.ahead, packed.widths)
 
     def drawn(rows: slice, helped: bool = False) -> np.ndarray:
         """Draw a few rows, with the help of another core or without."""
@@ -169,12 +169,12 @@ def run_compiled(
         if cond is not None:
             features[:, :, : cond.shape[1]] = cond[rows, :, :fed].transpose(1, 2).numpy()
         state = kernels.shared_state(packed, len(features))
-        row = (np.ascontiguousarray(start[rows].numpy()), features)
-        row += (np.ascontiguousarray(draws[rows].numpy()), float(temperature))
+        begin = np.ascontiguousarray(start[rows].numpy())
+        drawing = features, np.ascontiguousarray(draws[rows].numpy()), float(temperature)
         helper = Thread(target=kernels.sum_skips, args=(weights, state, len(features), fed))
         if helped:
             helper.start()
-        found = kernels.draw_rows(packed.first, weights, state, *row, not helped)
+        found = kernels.draw_rows(packed.first, weights, state, begin, *drawing, not helped)
         if helped:
             helper.join()
         return found

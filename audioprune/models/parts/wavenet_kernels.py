@@ -70,7 +70,7 @@ def shared_state(packed: Packed, rows: int) -> State:
         *(int(gates.sum()), features, skips + end + classes),
     )
     arrays = [np.zeros(rows * size, np.float32) for size in sizes]
-    return State(*arrays, np.zeros(3 * 16, np.int64))
+    return State._make([*arrays, np.zeros(3 * 16, np.int64)])
 
 
 @compiled(fastmath={"contract"}, error_model="numpy")

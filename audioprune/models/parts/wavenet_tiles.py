@@ -26,6 +26,7 @@ from torch import nn
 from audioprune.compiled import compiled
 from audioprune.models.parts.wavenet_layers import GatedBlock, SampleModel
 
+_intrinsic: Any = intrinsic  # callers leave the first argument out
 PATIENCE = 4000  # looks at a number that another core will change, before the core is given up
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -177,7 +178,8 @@ def _pairs(tiles: Floats) -> NDArray[np.uint32]:
     """Return tiles as words of two weights rounded to bfloat16, ties to even."""
     bits = np.ascontiguousarray(tiles).view(np.uint32).astype(np.uint64)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint32)
-    return (rounded[:, 0::2] | (rounded[:, 1::2] << 16)).reshape(len(tiles), -1)
+    words = rounded[:, 0::2] | (rounded[:, 1::2] << 16)
+    return words.reshape(len(tiles), -1).astype(np.uint32)
 
 
 def _products(rows: int) -> Callable[..., Any]:
@@ -187,12 +189,12 @@ def _products(rows: int) -> Callable[..., Any]:
     of rows.
     """
 
-    @intrinsic
-    def product(typing, words, at, inputs, x_at, x_step, outputs, y_at, y_step, ins, outs):  # type: ignore[no-untyped-def]
+    @_intrinsic
+    def product(typing, words, at, inputs, x_at, x_step, outputs, y_at, y_step, ins, outs):
         half = words.dtype == types.uint32
 
-        def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            def data(place):  # type: ignore[no-untyped-def]
+        def build(context, builder, signature, args):
+            def data(place):
                 array = context.make_array(signature.args[place])(context, builder, args[place])
                 return builder.gep(array.data, [args[place + 1]])
 
@@ -281,22 +283,22 @@ def _product_loop(module: ir.Module, rows: int, half: bool) -> ir.Function:
 _one_row, _two_rows, _four_rows, _eight_rows = (_products(rows) for rows in (1, 2, 4, 8))
 
 
-@intrinsic
-def look(typing, counters, at):  # type: ignore[no-untyped-def]
+@_intrinsic
+def look(typing, counters, at):
     """Return a number that another core may change, and see all that it wrote before."""
 
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def build(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
         return builder.load_atomic(builder.gep(array.data, [args[1]]), "acquire", 8)
 
     return types.int64(counters, types.int64), build
 
 
-@intrinsic
-def tell(typing, counters, at, value):  # type: ignore[no-untyped-def]
+@_intrinsic
+def tell(typing, counters, at, value):
     """Change a number after all that this core wrote before."""
 
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def build(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
         builder.store_atomic(args[2], builder.gep(array.data, [args[1]]), "release", 8)
         return context.get_dummy_value()
@@ -304,11 +306,11 @@ def tell(typing, counters, at, value):  # type: ignore[no-untyped-def]
     return types.void(counters, types.int64, types.int64), build
 
 
-@intrinsic
-def _give_way(typing):  # type: ignore[no-untyped-def]
+@_intrinsic
+def _give_way(typing):
     """Let another thread have the core."""
 
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def build(context, builder, signature, args):
         if os.name == "posix":
             kind = ir.FunctionType(ir.IntType(32), [])
             builder.call(get_or_insert_function(builder.module, kind, "sched_yield"), [])
