@@ -136,13 +136,15 @@ def _checked(header: list[str], rows: list[list[str]]) -> list[dict[str, str]]:
         ValueError: The table has checksums, and a row has another number of cells than the header
             or does not fit its own.
     """
-    if len(set(header)) != len(header) or any(map(was_check, header)):
-        raise ValueError("another header")
     checks = header[-1:] == [CHECK]
     names = header[:-1] if checks else header
+    # a lost line end joins the header and the first row
+    lost = any(was_check(name) or name.startswith(CHECK) for name in names)
+    if lost or len(set(header)) != len(header):
+        raise ValueError("another header")
     found = []
     for place, row in enumerate(rows):
-        if checks and len(row) != len(header):
+        if len(row) > len(header) or (checks and len(row) < len(header)):
             raise ValueError(f"{len(row)} cells for {len(header)} columns in row {place + 1}")
         if checks and row[-1] != _row_check(names, row[:-1], place, len(rows)):
             raise ValueError(f"another row {place + 1}, or another number of rows")
