@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +78,6 @@ def signal_run(folder: Path, trained: bool = True) -> Run:
     if trained:
         Train().run(run, "train")
     return run
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def bits(model: nn.Module) -> bytes:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from signal_toys import bits, read_csv, signal_run
+from signal_toys import bits, signal_run
 from torch import nn
 from toys import ToyTask
 
 from audioprune import interrupts
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.files import read_lines
+from audioprune.records import read_csv
 from audioprune.steps import FitBudget, SensitivityCurves
 from audioprune.steps.curves import fractions_of
 from audioprune.steps.validation import Validation

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from distiller_toys import one
-from signal_toys import read_csv
 from tiny_runs import MyNet, config, open_run, rows, start, step
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
+from audioprune.records import read_csv
 from audioprune.steps import (
     FitBudget,
     Prune,

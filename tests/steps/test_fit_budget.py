@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from signal_toys import bits, read_csv, signal_run
+from signal_toys import bits, signal_run
 
 from audioprune import interrupts, packing
 from audioprune.errors import InterruptedRun
+from audioprune.records import read_csv
 from audioprune.steps import FitBudget, SensitivityCurves
 from audioprune.steps.validation import Validation
 

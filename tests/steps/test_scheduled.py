@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tiny_runs import config, in_child, open_run, rows, signal_at_write, start, 
 from audioprune.compress.masks import prunable
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import load_model_file
+from audioprune.records import read_csv
 from audioprune.steps import PruneScheduled, SummarizeWeights, Train, TrainScheduled
 
 
@@ -31,16 +31,11 @@ def _run(folder: Path, name: str = "run", **changes: Any) -> Any:
     return open_run(folder / name, config({}, folder, **changes))
 
 
-def _csv(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def test_training_ends_masked_and_writes_the_schedule(tmp_path: Path) -> None:
     run = _run(tmp_path)
     names = prunable(run.model)
     TrainScheduled(_schedule(tmp_path)).run(run, "train")
-    table = _csv(run.folder / "schedule.csv")
+    table = read_csv(run.folder / "schedule.csv")
     assert [row["epoch"] for row in table] == ["0", "2"] and list(table[0]) == [
         "epoch",
         "total",
@@ -229,6 +224,6 @@ def test_no_epochs_leave_the_model_as_it_is(tmp_path: Path) -> None:
 def test_the_summary_has_the_known_columns(tmp_path: Path) -> None:
     run = _run(tmp_path)
     SummarizeWeights().run(run, "weights")
-    table = _csv(run.folder / "weights_summary.csv")
+    table = read_csv(run.folder / "weights_summary.csv")
     assert table[-1]["Name"] == "Total sparsity:" and table[0]["Fine (%)"] == "0.0"
     assert "| Total sparsity:" in (run.folder / "weights_summary.txt").read_text()
