@@ -198,6 +198,7 @@ def test_two_cores_and_many_rows_draw_the_same():
     )
 
 
+@pytest.mark.slow
 def test_half_draws_what_a_model_with_rounded_weights_draws():
     model = _lively()
     found = model.generate(60, half=True)
