@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_pipelines import NAMES, pipelines_composed, tiny_pipeline
+from composing import hydra_started
+from tiny_pipelines import NAMES, tiny_pipeline
 from tiny_runs import rows, start
 
 from audioprune.experiment import model_io
@@ -15,7 +16,7 @@ from audioprune.experiment.model_io import load_model_file
 
 @pytest.fixture(scope="module", autouse=True)
 def composed() -> Iterator[None]:
-    with pipelines_composed():
+    with hydra_started():
         yield
 
 

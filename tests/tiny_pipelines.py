@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from distiller_toys import one
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from omegaconf import OmegaConf
 from tiny_runs import config, start, step
 from torch.utils.data import Dataset
 
-from audioprune import schema
 from audioprune.data.scenes.corpus import collate
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -109,17 +105,6 @@ class Scenes:
         return "toy bands"
 
 
-@contextmanager
-def pipelines_composed() -> Iterator[None]:
-    """Let `tiny_pipeline` work."""
-    schema.register()
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
-    GlobalHydra.instance().clear()
-    with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
-        yield
-    GlobalHydra.instance().clear()
-
-
 def _pipeline(name: str) -> dict[str, Any]:
     whole = compose("prune", overrides=[f"pipeline={name}"])
     whole.verb = "prune"
@@ -129,7 +114,7 @@ def _pipeline(name: str) -> dict[str, Any]:
 
 
 def tiny_pipeline(name: str, folder: Path) -> dict[str, Any]:
-    """Return a tiny experiment of the paper of a shipped pipeline, inside `pipelines_composed`."""
+    """Return a tiny experiment of the paper of a shipped pipeline, inside `hydra_started`."""
     plain = config(
         {},
         folder / "cache",

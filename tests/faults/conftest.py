@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from composing import hydra_started
 from faults.disks import Disk
 from faults.verbs import Given, make_given
-from tiny_pipelines import pipelines_composed, tiny_pipeline
+from tiny_pipelines import tiny_pipeline
 from tiny_runs import start
 
 from audioprune.experiment import model_io
@@ -59,7 +60,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("warm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_io, "_package_task", lambda task, known=None: task)
-        with pipelines_composed():
+        with hydra_started():
             plain = {name: tiny_pipeline(name, folder) for name in ("p2_unstructured", "p3_mask")}
         for name in plain:
             start(folder / name, plain[name])

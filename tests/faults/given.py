@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from composing import hydra_started
 from faults.crashes import Trial
 from faults.verbs import COMMANDS, Given
-from tiny_pipelines import pipelines_composed, tiny_pipeline
+from tiny_pipelines import tiny_pipeline
 from tiny_runs import start
 
 VERBS = tuple(COMMANDS)
@@ -21,7 +22,7 @@ def pipeline_trial(name: str, place: Path) -> Trial:
         name: Of the pipeline.
         place: Folder of the trials.
     """
-    with pipelines_composed():
+    with hydra_started():
         plain = tiny_pipeline(name, place)
     plain["runtime"]["save_every_s"] = 1e-9
 
