@@ -17,6 +17,7 @@ from typing import Any
 
 from audioprune.errors import CheckpointError
 from audioprune.files import write_atomic, write_json
+from audioprune.plain.cells import FORMULA
 from audioprune.plain.sealing import (
     CHECK,
     checksum,
@@ -160,7 +161,7 @@ def _text(cell: Any) -> str:
     """Return a cell as text; ``csv`` writes the same for a number."""
     if cell is None:
         return ""
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+    if not isinstance(cell, str) or not cell.startswith(_MARKED):
         return str(cell)
     try:
         float(cell)
@@ -169,8 +170,8 @@ def _text(cell: Any) -> str:
     return cell
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_MARKED = (*FORMULA, "'")  # an apostrophe of its own is marked too, so that reading gives it back
 
 
 def _plain(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_MARKED) else cell

@@ -25,7 +25,7 @@ ALLOWED = {
     "records": {"errors", "files", "plain"},
     "plain": set(),
     "progress": {"terminal"},
-    "terminal": {"errors", "ranges"},
+    "terminal": {"errors", "plain", "ranges"},
     "interrupts": {"errors", "launch", "progress"},
     "launch": {"errors"},
     "paths": set(),

@@ -1,1 +1,1 @@
-"""Plain values of files: JSON with and without checksums, and YAML, both within bounds."""
+"""Plain values of files: JSON with and without checksums, and YAML, both within bounds; cells."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audioprune.plain.cells import FORMULA
 from audioprune.terminal.grid import Column, Grid, draw
 from audioprune.terminal.streams import plain
 
-_FORMULA = ("=", "+", "-", "@", "\t")
 Record = Mapping[str, Any]
 
 
@@ -90,7 +90,7 @@ def csv_text(records: Sequence[Record], keys: Sequence[str] = ()) -> str:
 
 def uncomputed(text: str) -> str:
     """Return a text of a CSV cell behind an apostrophe where a spreadsheet would compute it."""
-    return f"'{text}" if text.startswith(_FORMULA) and text != "-" else text
+    return f"'{text}" if text.startswith(FORMULA) and text != "-" else text
 
 
 def _csv_value(value: Any) -> Any:
