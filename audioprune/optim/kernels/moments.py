@@ -19,7 +19,8 @@ from audioprune.compiled import compiled
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 SGD, MOMENTUM, ADAM = 0, 1, 2
-
+# Sums may be reordered so that they run in vector registers; NaN and infinity keep their meaning.
+SUMS = {"reassoc", "contract"}
 
 # Columns of the addresses of each tensor, and of the runs of memory.
 X, G, M, V, Z, U = range(6)
@@ -82,16 +83,16 @@ def unowned(array: Any) -> Any:
 
 
 @compiled()
-def run_of(tensors: Ints, runs: Ints, like: Floats, k: int, column: int) -> Floats:
-    """View run ``k`` of the parameters, or of another column of their addresses."""
-    at = tensors[runs[k, TENSOR], column] + runs[k, START] * like.itemsize
-    return view(at, runs[k, LENGTH], like)
+def part_of(tensors: Ints, like: Floats, t: int, start: int, length: int, column: int) -> Floats:
+    """View some entries of a parameter, or of another column of its addresses."""
+    return view(tensors[t, column] + start * like.itemsize, length, like)
 
 
 @compiled()
-def _part(tensors: Ints, like: Floats, t: int, start: int, length: int, column: int) -> Floats:
-    """View some entries of a parameter, or of another column of its addresses."""
-    return view(tensors[t, column] + start * like.itemsize, length, like)
+def run_of(tensors: Ints, runs: Ints, like: Floats, k: int, column: int) -> Floats:
+    """View run ``k`` of the parameters, or of another column of their addresses."""
+    t, start, length = runs[k, TENSOR], runs[k, START], runs[k, LENGTH]
+    return part_of(tensors, like, t, start, length, column)
 
 
 @compiled(fastmath={"contract"})
@@ -160,24 +161,24 @@ def _made(
     grouped: bool,
     fresh: bool,
 ) -> Floats:
-    g = _part(tensors, like, t, start, length, G)
-    x = _part(tensors, like, t, start, length, X)
+    g = part_of(tensors, like, t, start, length, G)
+    x = part_of(tensors, like, t, start, length, X)
     h = view(rule.memory + place * like.itemsize, length, like)
     if rule.rho != 0.0 and grouped:
-        z = _part(tensors, like, t, start, length, Z)
-        _pulled(h, x, g, z, _part(tensors, like, t, start, length, U), rule.rho)
+        z = part_of(tensors, like, t, start, length, Z)
+        _pulled(h, x, g, z, part_of(tensors, like, t, start, length, U), rule.rho)
         g = h
     if rule.decay != 0.0 and not rule.decoupled:
         _decayed(h, x, g, rule.decay)
         g = h
     if rule.kind == SGD:
         return g
-    m = _part(tensors, like, t, start, length, M)
+    m = part_of(tensors, like, t, start, length, M)
     if rule.kind == MOMENTUM:
         if fresh:
             _momentum(m, g, rule.factor)
         return m
-    v = _part(tensors, like, t, start, length, V)
+    v = part_of(tensors, like, t, start, length, V)
     both = (bias[t, 0], bias[t, 1])
     if fresh:
         _moments(h, m, v, g, (rule.factor, rule.beta), both, rule.eps)
@@ -216,11 +217,11 @@ def stretch_direction(
         fresh: Whether the moments take the gradient in; false asks for the same direction again.
     """
     if rule.memory == 0 and rule.kind == SGD:
-        return _part(tensors, like, t, start, length, G)
+        return part_of(tensors, like, t, start, length, G)
     if rule.memory == 0:  # momentum alone, the usual case
-        m = _part(tensors, like, t, start, length, M)
+        m = part_of(tensors, like, t, start, length, M)
         if fresh:
-            _momentum(m, _part(tensors, like, t, start, length, G), rule.factor)
+            _momentum(m, part_of(tensors, like, t, start, length, G), rule.factor)
         return m
     return _made(tensors, like, bias, rule, t, start, length, place, grouped, fresh)
 

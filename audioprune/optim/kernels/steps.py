@@ -21,6 +21,7 @@ from audioprune.optim.kernels.moments import (
     LENGTH,
     MOMENTUM,
     START,
+    SUMS,
     TENSOR,
     Floats,
     G,
@@ -29,6 +30,7 @@ from audioprune.optim.kernels.moments import (
     Rule,
     X,
     direction,
+    part_of,
     run_of,
     stretch_direction,
     unowned,
@@ -39,11 +41,8 @@ from audioprune.optim.plans import RUN
 Bools = NDArray[np.bool_]
 STRETCH = RUN  # most groups of one entry that are stepped at once
 
-# Sums may be reordered so that they run in vector registers; NaN and infinity keep their meaning.
-_SUMS = {"reassoc", "contract"}
 
-
-@compiled(fastmath=_SUMS)
+@compiled(fastmath=SUMS)
 def _squares_and_product(x: Floats, d: Floats) -> tuple[float, float]:
     squares = 0.0
     product = 0.0
@@ -54,7 +53,7 @@ def _squares_and_product(x: Floats, d: Floats) -> tuple[float, float]:
     return squares, product
 
 
-@compiled(fastmath=_SUMS)
+@compiled(fastmath=SUMS)
 def _moved_squares(x: Floats, d: Floats, lr: float) -> float:
     total = 0.0
     for i in range(x.size):
@@ -202,7 +201,7 @@ def prox(
         size = _singles(runs, offsets, g, count)
         if size:
             t, start = runs[offsets[g], TENSOR], runs[offsets[g], START]
-            x = view(tensors[t, X] + start * like.itemsize, size, like)
+            x = part_of(tensors, like, t, start, size, X)
             d = stretch_direction(tensors, like, bias, rule, t, start, size, 0, True, True)
             prox_entries(x, d, leaving[g : g + size], capped, lr, threshold)
             g += size - 1
@@ -279,7 +278,7 @@ def half_space(
         size = _singles(runs, offsets, g, count)
         if size:
             t, start = runs[offsets[g], TENSOR], runs[offsets[g], START]
-            x = view(tensors[t, X] + start * like.itemsize, size, like)
+            x = part_of(tensors, like, t, start, size, X)
             d = stretch_direction(tensors, like, bias, rule, t, start, size, 0, True, True)
             near = leaving[g : g + size]
             zeros += half_space_entries(x, d, near, capped, lr, lmbda, epsilon, guard)
